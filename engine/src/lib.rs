@@ -1,0 +1,28 @@
+//! The pure state machine of steersman: every decision, no I/O.
+//!
+//! [`Engine::handle`] takes the time and one input, changes the state and yields effects in order;
+//! [`Engine::next_wakeup`] says when it next wants to be called; [`Engine::digest`] is a stable hash
+//! of the state. Nothing here reads a clock, a file, the environment, a socket, a thread or a random
+//! source: the crate is `no_std`, so the compiler keeps them out.
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod config;
+pub mod effect;
+mod engine;
+pub mod event;
+pub mod id;
+pub mod input;
+pub mod limits;
+pub mod schedule;
+pub mod status;
+pub mod time;
+
+pub use effect::Effect;
+pub use engine::Engine;
+pub use event::{Code, Event, Source};
+pub use id::{JobId, RequestId, RunId, RunKind};
+pub use input::Input;
+pub use time::{Stamp, Time};

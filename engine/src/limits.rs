@@ -1,0 +1,22 @@
+//! Every bound of the engine, with its reason.
+
+use core::time::Duration;
+
+/// The most jobs in one configuration: slots are 16 bits wide.
+pub const JOBS_MAX: usize = 20_000;
+
+/// How much of a check's output is kept: what Consul keeps (measured on 1.8.7, 4096 bytes).
+pub const CHECK_OUTPUT_BYTES: usize = 4096;
+
+/// How many starts of one job may wait: a day of one a second. More are dropped, and said so.
+pub const PENDING_STARTS_MAX: u32 = 86_400;
+
+/// How many reload requests may wait for the file to be read.
+pub const RELOADS_WAITING_MAX: usize = 1024;
+
+/// After the stop budget is spent: how long jobs that react to `stopped` may still take. Together
+/// with [`FORCE_EXIT_AFTER`] it stays below the second that `stopTimeout` may be exceeded by.
+pub const LAST_HOOKS_GRACE: Duration = Duration::from_millis(700);
+
+/// After the last SIGKILL: how long to wait for the kernel before ending regardless.
+pub const FORCE_EXIT_AFTER: Duration = Duration::from_millis(200);
