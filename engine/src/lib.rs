@@ -13,6 +13,8 @@ pub mod config;
 pub mod effect;
 mod engine;
 pub mod event;
+#[cfg(feature = "std")]
+pub mod front;
 pub mod id;
 pub mod input;
 pub mod limits;
