@@ -21,6 +21,8 @@ pub mod limits;
 pub mod schedule;
 pub mod status;
 pub mod time;
+#[cfg(feature = "std")]
+pub mod trace;
 
 pub use effect::Effect;
 pub use engine::Engine;
