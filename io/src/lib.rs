@@ -1,4 +1,1 @@
-//! The real adapter of steersman: processes, clocks, files and sockets around the pure engine.
-
-pub mod ask;
-pub mod limits;
+//! Placeholder until the crate's first module lands.
