@@ -26,6 +26,9 @@ pub struct Config {
     pub stop_timeout: Duration,
     /// Metrics that `putmetric` may set.
     pub metrics: Vec<Metric>,
+    /// The locks, in the order of the file.
+    #[serde(default)]
+    pub locks: Vec<Lock>,
 }
 
 impl Default for Config {
@@ -35,6 +38,7 @@ impl Default for Config {
             watches: Vec::new(),
             stop_timeout: Duration::from_secs(5),
             metrics: Vec::new(),
+            locks: Vec::new(),
         }
     }
 }
@@ -399,4 +403,51 @@ pub enum MetricKind {
     Histogram,
     /// Quantiles.
     Summary,
+}
+
+/// One lock in Consul, held by at most one supervisor at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// The name events use.
+    pub name: Name,
+    /// The key in Consul; one for each elected role.
+    pub key: Box<str>,
+    /// The time to live of the session.
+    pub ttl: Duration,
+    /// How long Consul keeps others out after a loss without a release.
+    pub lock_delay: Duration,
+    /// From one renewal of the session to the next.
+    pub renew_every: Duration,
+    /// How long one request about the lock may take.
+    pub request_timeout: Duration,
+    /// The age of the last confirmed renewal at which stopping begins.
+    pub demote_after: Duration,
+    /// From the stop signal to SIGKILL for the jobs that need the lock.
+    pub stop_timeout: Duration,
+    /// The longest pause of the supervisor that the inequalities allow for.
+    pub max_pause: Duration,
+    /// The largest error of a clock's rate that the inequalities allow for, in parts per million.
+    pub max_drift_ppm: u32,
+    /// How long to keep quiet after acquiring.
+    pub takeover: Takeover,
+    /// A job that must be healthy to keep the lock.
+    pub healthy: Option<Name>,
+    /// How long that job may be unhealthy.
+    pub health_grace: Duration,
+    /// After a lost term: how long before standing again.
+    pub hold_off: Duration,
+    /// What others read in the key.
+    pub value: Option<Box<str>>,
+    /// Whether the author accepted that the inequalities do not hold (`unsafe: true`).
+    pub risk_accepted: bool,
+}
+
+/// How long a new holder keeps quiet before its jobs start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Takeover {
+    /// Not at all when the key's history is seen to continue, else as long as an old holder may take.
+    Auto,
+    /// Always so long.
+    After(Duration),
 }

@@ -13,12 +13,16 @@ pub mod config;
 pub mod effect;
 mod engine;
 pub mod event;
+#[cfg(feature = "std")]
+pub mod front;
 pub mod id;
 pub mod input;
 pub mod limits;
 pub mod schedule;
 pub mod status;
 pub mod time;
+#[cfg(feature = "std")]
+pub mod trace;
 
 pub use effect::Effect;
 pub use engine::Engine;

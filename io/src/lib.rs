@@ -1,1 +1,4 @@
-//! Placeholder until the crate's first module lands.
+//! The real adapter of steersman: processes, clocks, files and sockets around the pure engine.
+
+pub mod ask;
+pub mod limits;

@@ -1,1 +1,27 @@
-//! Placeholder until the crate's first module lands.
+//! The simulated world of steersman: it drives the unmodified engine with virtual clocks and
+//! scripted processes, and judges what comes out.
+//!
+//! ```no_run
+//! use core::time::Duration;
+//! use steersman_sim::fixture::{job, Scene};
+//!
+//! let mut scene = Scene::of([job("app")]).begin();
+//! scene.run_for(Duration::from_secs(60));
+//! assert!(scene.job("app").is_live());
+//! ```
+
+pub mod agenda;
+pub mod clock;
+pub mod fixture;
+pub mod node;
+pub mod observer;
+pub mod oracle;
+pub mod random;
+pub mod script;
+pub mod world;
+
+pub use agenda::{Happening, NodeId};
+pub use node::NodeSetup;
+pub use observer::Observer;
+pub use script::Script;
+pub use world::{Action, World};

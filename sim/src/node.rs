@@ -1,0 +1,211 @@
+//! One container: an unmodified engine, its clocks, its processes and its configuration file.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use steersman_engine::config::{Config, Name, Signal};
+use steersman_engine::input::{ExitStatus, Tree};
+use steersman_engine::{Engine, Input, JobId, RunId, Time};
+
+use crate::clock::NodeClock;
+use crate::script::{Life, Script};
+
+/// What a new node is made of.
+#[derive(Clone, Debug)]
+pub struct NodeSetup {
+    /// The name, for people.
+    pub name: Arc<str>,
+    /// What it begins with.
+    pub config: Config,
+    /// Its clocks.
+    pub clock: NodeClock,
+    /// Seeds the engine.
+    pub engine_seed: u64,
+    /// How long reading the configuration file takes.
+    pub load_delay: Duration,
+}
+
+impl NodeSetup {
+    /// Builds a node with true clocks.
+    pub fn new(name: &str, config: Config) -> NodeSetup {
+        NodeSetup {
+            name: Arc::from(name),
+            config,
+            clock: NodeClock::default(),
+            engine_seed: 0,
+            load_delay: Duration::from_millis(5),
+        }
+    }
+}
+
+/// What the configuration file says at the moment: a configuration, or what is wrong with it.
+pub type ConfigFile = Result<Config, Box<str>>;
+
+/// One container.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub(crate) name: Arc<str>,
+    pub(crate) engine: Engine,
+    pub(crate) clock: NodeClock,
+    pub(crate) processes: BTreeMap<RunId, Process>,
+    pub(crate) file: ConfigFile,
+    pub(crate) load_delay: Duration,
+    pub(crate) loads: u32,
+    pub(crate) pids: u32,
+    pub(crate) paused: bool,
+    pub(crate) held: Vec<Input>,
+    pub(crate) exit: Option<(Time, u8)>,
+    names: BTreeMap<JobId, Name>,
+}
+
+impl Node {
+    pub(crate) fn new(setup: NodeSetup, engine: Engine) -> Node {
+        let names = setup.config.jobs.iter().map(|job| job.name.clone());
+        let names = (0..).map(JobId).zip(names).collect();
+        Node {
+            name: setup.name,
+            engine,
+            clock: setup.clock,
+            processes: BTreeMap::new(),
+            file: Ok(setup.config),
+            load_delay: setup.load_delay,
+            loads: 0,
+            pids: 1,
+            paused: false,
+            held: Vec::new(),
+            exit: None,
+            names,
+        }
+    }
+
+    /// Gives the engine, to be read.
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Gives the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Tells when and how the supervisor ended.
+    pub const fn exit(&self) -> Option<(Time, u8)> {
+        self.exit
+    }
+
+    /// Gives the runs that have something running at the moment.
+    pub fn live_runs(&self) -> impl Iterator<Item = RunId> {
+        let is_live = |process: &&Process| process.state != State::Starting;
+        self.processes.iter().filter(move |(_, process)| is_live(process)).map(|(run, _)| *run)
+    }
+
+    /// Gives the name of the job in a slot, also of one that has just been removed.
+    pub(crate) fn job_name(&self, id: JobId) -> Name {
+        let known = || self.names.get(&id).cloned();
+        let current = self.engine.job(id).map(|job| job.name.clone());
+        current.or_else(known).unwrap_or_else(|| Name::from(format!("#{}", id.0)))
+    }
+
+    /// Remembers the name of the job in a slot for when it is removed.
+    pub(crate) fn learn_name(&mut self, id: JobId) -> Name {
+        let name = self.job_name(id);
+        self.names.insert(id, name.clone());
+        name
+    }
+
+    pub(crate) fn next_pid(&mut self) -> u32 {
+        self.pids += 1;
+        self.pids
+    }
+}
+
+/// What a process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It was asked for.
+    Starting,
+    /// It runs; it will end like this, if an end is due.
+    Running { end: Option<(Time, ExitStatus)>, group: Group },
+    /// It has ended; a child is left in its group.
+    LeftBehind,
+}
+
+/// Whether the group holds more than the first process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Only the first process.
+    Alone,
+    /// The first process and a child that stays behind.
+    WithChild,
+}
+
+/// One process, or what is left of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) script: Script,
+    pub(crate) state: State,
+}
+
+impl Process {
+    pub(crate) const fn new(script: Script) -> Process {
+        Process { script, state: State::Starting }
+    }
+
+    /// Starts to run; gives when it ends by itself.
+    pub(crate) fn on_started(&mut self, now: Time) -> Option<Time> {
+        let group = match self.script.leaves {
+            Some(_) => Group::WithChild,
+            None => Group::Alone,
+        };
+        let end = match self.script.life {
+            Life::Endless => None,
+            Life::Ends { after, status } => Some((now + after, status)),
+        };
+        self.state = State::Running { end, group };
+        end.map(|(at, _)| at)
+    }
+
+    /// Gets a signal; gives when the first process ends, or the rest is gone, because of it.
+    pub(crate) fn on_signal(&mut self, now: Time, signal: Signal) -> Option<Time> {
+        let reaction = self.script.reaction(signal).map(|(after, status)| (now + after, status));
+        let spares_child = signal != Signal::KILL && !self.is_child_polite();
+        match self.state {
+            State::Starting => None,
+            State::Running { end, group } => {
+                let group = if spares_child { group } else { Group::Alone };
+                let end = match (end, reaction) {
+                    (Some(end), Some(reaction)) => Some(sooner(end, reaction)),
+                    (end, reaction) => end.or(reaction),
+                };
+                self.state = State::Running { end, group };
+                end.map(|(at, _)| at)
+            }
+            State::LeftBehind if spares_child => None,
+            State::LeftBehind => Some(now + self.script.killed_after?),
+        }
+    }
+
+    /// Ends; tells how, and whether something is left and for how long.
+    pub(crate) fn on_ended(&mut self, now: Time) -> (ExitStatus, Tree, Option<Time>) {
+        let State::Running { end, group } = self.state else {
+            return (ExitStatus::Code(0), Tree::Gone, None);
+        };
+        let status = end.map_or(ExitStatus::Code(0), |(_, status)| status);
+        match (group, self.script.leaves) {
+            (Group::WithChild, Some(child)) => {
+                self.state = State::LeftBehind;
+                (status, Tree::Left, child.lasts.map(|lasts| now + lasts))
+            }
+            _ => (status, Tree::Gone, None),
+        }
+    }
+
+    const fn is_child_polite(&self) -> bool {
+        matches!(self.script.leaves, Some(child) if child.polite)
+    }
+}
+
+fn sooner(one: (Time, ExitStatus), other: (Time, ExitStatus)) -> (Time, ExitStatus) {
+    if other.0 < one.0 { other } else { one }
+}

@@ -1,0 +1,233 @@
+//! What an onlooker sees at the engine's boundary: it keeps the story and hands every line to the
+//! oracle. Nothing here asks the engine.
+
+use std::collections::BTreeMap;
+
+use steersman_engine::config::{Config, Name, Signal};
+use steersman_engine::effect::{Record, Reply};
+use steersman_engine::input::ExitStatus;
+use steersman_engine::{
+    Code, Effect, Event, Input, JobId, RequestId, RunId, RunKind, Source, Time,
+};
+
+use crate::agenda::NodeId;
+use crate::oracle::{Oracle, Violation};
+
+/// What is true of a process, whoever knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// It runs.
+    ProcessStarted(RunId),
+    /// The first process of a run ended.
+    ProcessEnded(RunId, ExitStatus),
+    /// Nothing of a run is left.
+    TreeGone(RunId),
+}
+
+/// The life of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunStory {
+    /// Which run.
+    pub run: RunId,
+    /// Its job.
+    pub job: Name,
+    /// When it was asked for.
+    pub asked: Time,
+    /// When its process ran.
+    pub started: Option<Time>,
+    /// When and how its first process ended.
+    pub ended: Option<(Time, ExitStatus)>,
+    /// When nothing of it was left.
+    pub gone: Option<Time>,
+    /// What it was sent.
+    pub signals: Vec<(Time, Signal)>,
+}
+
+/// One published event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventStory {
+    /// When.
+    pub at: Time,
+    /// On which node.
+    pub node: NodeId,
+    /// What.
+    pub code: Code,
+    /// Where, as a configuration would write it; empty for the supervisor itself.
+    pub source: Box<str>,
+}
+
+/// One record of a supervisor's log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogStory {
+    /// When.
+    pub at: Time,
+    /// On which node.
+    pub node: NodeId,
+    /// The job it is about.
+    pub job: Option<Name>,
+    /// What was said.
+    pub record: Record,
+}
+
+/// How much of the story is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Everything.
+    #[default]
+    Story,
+    /// Only what the oracle needs: bounded, for long searches.
+    OracleOnly,
+}
+
+/// The onlooker.
+#[derive(Clone, Debug, Default)]
+pub struct Observer {
+    keep: Keep,
+    runs: BTreeMap<(NodeId, RunId), RunStory>,
+    order: Vec<(NodeId, RunId)>,
+    events: Vec<EventStory>,
+    log: Vec<LogStory>,
+    replies: BTreeMap<RequestId, (Time, Reply)>,
+    effects: Vec<(Time, NodeId, Effect)>,
+    inputs: u64,
+    oracle: Oracle,
+}
+
+impl Observer {
+    /// Sets how much of the story is kept from now on.
+    pub const fn set_keep(&mut self, keep: Keep) {
+        self.keep = keep;
+    }
+
+    /// Gives the runs of a job, or of its check, in the order in which they were asked for.
+    pub fn runs(&self, node: NodeId, job: &str, kind: RunKind) -> Vec<&RunStory> {
+        let of_node = self.order.iter().filter(|(owner, run)| *owner == node && run.kind == kind);
+        let stories = of_node.filter_map(|key| self.runs.get(key));
+        stories.filter(|story| &*story.job == job).collect()
+    }
+
+    /// Gives the published events of a node, in order.
+    pub fn events(&self, node: NodeId) -> impl Iterator<Item = &EventStory> {
+        self.events.iter().filter(move |event| event.node == node)
+    }
+
+    /// Gives the log of a node, in order.
+    pub fn log(&self, node: NodeId) -> impl Iterator<Item = &LogStory> {
+        self.log.iter().filter(move |line| line.node == node)
+    }
+
+    /// Gives the effects that are neither about processes nor events nor the log, in order.
+    pub fn other_effects(&self, node: NodeId) -> impl Iterator<Item = (Time, &Effect)> {
+        let of_node = self.effects.iter().filter(move |(_, owner, _)| *owner == node);
+        of_node.map(|(at, _, effect)| (*at, effect))
+    }
+
+    /// Gives the answer to a control request.
+    pub fn reply(&self, request: RequestId) -> Option<&(Time, Reply)> {
+        self.replies.get(&request)
+    }
+
+    /// Gives how many inputs the engines took in.
+    pub const fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
+    /// Gives what must never happen and did.
+    pub fn violations(&self) -> &[Violation] {
+        self.oracle.violations()
+    }
+
+    pub(crate) fn blame(&mut self, at: Time, node: NodeId, what: &str) {
+        self.oracle.blame(at, node, what.to_owned());
+    }
+
+    pub(crate) fn on_node(&mut self, config: &Config) {
+        self.oracle.on_node(config);
+    }
+
+    pub(crate) fn on_input(&mut self, at: Time, mono: Time, node: NodeId, input: &Input) {
+        self.inputs += 1;
+        self.oracle.on_input(at, mono, node, input);
+    }
+
+    pub(crate) fn on_fact(&mut self, at: Time, mono: Time, node: NodeId, fact: Fact) {
+        self.oracle.on_fact(mono, node, fact);
+        let (Fact::ProcessStarted(run) | Fact::ProcessEnded(run, _) | Fact::TreeGone(run)) = fact;
+        let Some(story) = self.runs.get_mut(&(node, run)) else { return };
+        match fact {
+            Fact::ProcessStarted(_) => story.started = Some(at),
+            Fact::ProcessEnded(_, status) => story.ended = Some((at, status)),
+            Fact::TreeGone(_) => story.gone = Some(at),
+        }
+    }
+
+    pub(crate) fn on_effect(
+        &mut self,
+        at: Time,
+        mono: Time,
+        node: NodeId,
+        effect: &Effect,
+        name: impl Fn(JobId) -> Name,
+    ) {
+        self.oracle.on_effect(at, mono, node, effect, &name);
+        if self.keep == Keep::OracleOnly {
+            return;
+        }
+        match effect {
+            Effect::Start { run, .. } => {
+                let story = RunStory::new(*run, name(run.job), at);
+                self.runs.insert((node, *run), story);
+                self.order.push((node, *run));
+            }
+            Effect::Signal { run, signal } => {
+                if let Some(story) = self.runs.get_mut(&(node, *run)) {
+                    story.signals.push((at, *signal));
+                }
+            }
+            Effect::Published(event) => {
+                let source = source_name(event, name);
+                self.events.push(EventStory { at, node, code: event.code, source });
+            }
+            Effect::Log(record) => {
+                let job = record.job.map(name);
+                self.log.push(LogStory { at, node, job, record: record.clone() });
+            }
+            Effect::Reply { request, reply } => {
+                self.replies.insert(*request, (at, reply.clone()));
+            }
+            Effect::SetVariable { .. }
+            | Effect::Metric { .. }
+            | Effect::LoadConfig
+            | Effect::Applied(_)
+            | Effect::ReopenLogs
+            | Effect::Exit { .. } => self.effects.push((at, node, effect.clone())),
+        }
+    }
+}
+
+impl RunStory {
+    const fn new(run: RunId, job: Name, asked: Time) -> RunStory {
+        RunStory { run, job, asked, started: None, ended: None, gone: None, signals: Vec::new() }
+    }
+
+    /// Tells whether the run was asked for and is not completely gone.
+    pub const fn is_live(&self) -> bool {
+        self.gone.is_none()
+    }
+
+    /// Tells when the run first got a signal.
+    pub fn signalled(&self, signal: Signal) -> Option<Time> {
+        self.signals.iter().find(|(_, sent)| *sent == signal).map(|(at, _)| *at)
+    }
+}
+
+fn source_name(event: &Event, name: impl Fn(JobId) -> Name) -> Box<str> {
+    match event.source {
+        Source::Global => Box::from(""),
+        Source::Job(job) => Box::from(&*name(job)),
+        Source::Check(job) => Box::from(format!("check.{}", name(job))),
+        Source::Watch(watch) => Box::from(format!("watch.#{}", watch.0)),
+        Source::Lock(lock) => Box::from(format!("lock.#{}", lock.0)),
+        Source::Signal(signal) => Box::from(signal.as_str()),
+    }
+}

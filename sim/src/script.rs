@@ -1,0 +1,204 @@
+//! How processes behave: data that a test, a scenario file or a generator writes.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use steersman_engine::config::{Name, Signal};
+use steersman_engine::input::ExitStatus;
+use steersman_engine::{RunKind, Time};
+
+use crate::agenda::NodeId;
+
+/// How one process behaves from its start to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// From the wish to the running process, or to the failure.
+    pub start: Start,
+    /// How it ends when nobody interferes.
+    pub life: Life,
+    /// What it does about a signal that asks it to end.
+    pub asked: Reaction,
+    /// From SIGKILL to its end; none is for ever (a process in uninterruptible sleep).
+    pub killed_after: Option<Duration>,
+    /// What it leaves behind in its group.
+    pub leaves: Option<Child>,
+    /// The end of its output.
+    pub output: Arc<str>,
+}
+
+/// How a start goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It runs after so long.
+    After(Duration),
+    /// It fails after so long.
+    Fails {
+        /// How long that takes.
+        after: Duration,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// No answer ever comes.
+    Hangs,
+}
+
+/// How a process ends when nobody interferes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Not at all.
+    Endless,
+    /// After so long, in this way.
+    Ends {
+        /// How long it runs.
+        after: Duration,
+        /// How it ends.
+        status: ExitStatus,
+    },
+}
+
+/// What a process does about a signal that asks it to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// It ends, by the signal, at once.
+    Dies,
+    /// It ends in its own way.
+    Ends {
+        /// How long that takes.
+        after: Duration,
+        /// How it ends.
+        status: ExitStatus,
+    },
+    /// It goes on.
+    Ignores,
+}
+
+/// A process left behind in a run's group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// How long it lives after the first process has ended; none is for ever.
+    pub lasts: Option<Duration>,
+    /// Whether a polite signal ends it.
+    pub polite: bool,
+}
+
+impl Script {
+    /// A process that starts in a millisecond, runs for ever and dies of the first signal.
+    pub fn endless() -> Script {
+        Script {
+            start: Start::After(Duration::from_millis(1)),
+            life: Life::Endless,
+            asked: Reaction::Dies,
+            killed_after: Some(Duration::from_millis(1)),
+            leaves: None,
+            output: Arc::from(""),
+        }
+    }
+
+    /// A process that runs for `after` and ends with a status.
+    pub fn ends(after: Duration, code: u8) -> Script {
+        let status = ExitStatus::Code(code);
+        Script { life: Life::Ends { after, status }, ..Script::endless() }
+    }
+
+    /// A process that runs for `after` and is ended by a signal from elsewhere.
+    pub fn crashes(after: Duration, signal: u8) -> Script {
+        let status = ExitStatus::Signal(signal);
+        Script { life: Life::Ends { after, status }, ..Script::endless() }
+    }
+
+    /// A process that cannot be started.
+    pub fn fails_to_start(reason: &str) -> Script {
+        let after = Duration::from_millis(1);
+        Script { start: Start::Fails { after, reason: Arc::from(reason) }, ..Script::endless() }
+    }
+
+    /// Takes so long to start.
+    pub fn starts_after(self, after: Duration) -> Script {
+        Script { start: Start::After(after), ..self }
+    }
+
+    /// Ends so long after it was asked to, with a status.
+    pub fn stops(self, after: Duration, code: u8) -> Script {
+        Script { asked: Reaction::Ends { after, status: ExitStatus::Code(code) }, ..self }
+    }
+
+    /// Goes on when it is asked to end.
+    pub fn ignores_stop(self) -> Script {
+        Script { asked: Reaction::Ignores, ..self }
+    }
+
+    /// Goes on even when it is killed.
+    pub fn unkillable(self) -> Script {
+        Script { asked: Reaction::Ignores, killed_after: None, ..self }
+    }
+
+    /// Leaves a child behind.
+    pub fn leaves(self, lasts: Option<Duration>, polite: bool) -> Script {
+        Script { leaves: Some(Child { lasts, polite }), ..self }
+    }
+
+    /// Says something before it ends.
+    pub fn says(self, output: &str) -> Script {
+        Script { output: Arc::from(output), ..self }
+    }
+
+    /// What the process does about a signal: how it ends and how long that takes, if at all.
+    pub fn reaction(&self, signal: Signal) -> Option<(Duration, ExitStatus)> {
+        if signal == Signal::KILL {
+            return self.killed_after.map(|after| (after, ExitStatus::Signal(signal.0)));
+        }
+        match self.asked {
+            Reaction::Dies => Some((Duration::ZERO, ExitStatus::Signal(signal.0))),
+            Reaction::Ends { after, status } => Some((after, status)),
+            Reaction::Ignores => None,
+        }
+    }
+}
+
+/// How the successive processes of one job, or of its check, behave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Behaviour {
+    by_nth: BTreeMap<u32, Script>,
+    by_time: BTreeMap<Time, Script>,
+}
+
+impl Behaviour {
+    /// Sets how processes asked for from an instant on behave.
+    pub fn set_from(&mut self, at: Time, script: Script) {
+        self.by_time.insert(at, script);
+    }
+
+    /// Sets how the n-th process behaves, counted from 1.
+    pub fn set_nth(&mut self, nth: u32, script: Script) {
+        self.by_nth.insert(nth, script);
+    }
+
+    /// Picks the script of a process.
+    pub fn script(&self, at: Time, nth: u32) -> Option<&Script> {
+        let by_time = || self.by_time.range(..=at).next_back().map(|(_, script)| script);
+        self.by_nth.get(&nth).or_else(by_time)
+    }
+}
+
+/// How everything behaves, by node, job and kind.
+#[derive(Clone, Debug, Default)]
+pub struct Playbook {
+    behaviours: BTreeMap<(NodeId, Name, RunKind), Behaviour>,
+}
+
+impl Playbook {
+    /// Gives the behaviour of a job or check, to be changed.
+    pub fn behaviour(&mut self, node: NodeId, job: &str, kind: RunKind) -> &mut Behaviour {
+        self.behaviours.entry((node, Name::from(job), kind)).or_default()
+    }
+
+    /// Picks the script of a process; a job runs for ever and a check passes by default.
+    pub fn script(&self, key: &(NodeId, Name, RunKind), at: Time, nth: u32) -> Script {
+        let script = self.behaviours.get(key).and_then(|behaviour| behaviour.script(at, nth));
+        script.cloned().unwrap_or_else(|| match key.2 {
+            RunKind::Main => Script::endless(),
+            RunKind::Check => Script::ends(Duration::from_millis(10), 0),
+        })
+    }
+}

@@ -1,0 +1,386 @@
+//! The world: nodes, one clock above all, and what is due next.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use steersman_engine::event::SignalName;
+use steersman_engine::input::{Control, ExitStatus, Tree};
+use steersman_engine::{Effect, Engine, Input, RequestId, RunId, Time};
+
+use crate::agenda::{Agenda, Happening, NodeId, Ties};
+use crate::node::{ConfigFile, Node, NodeSetup, Process, State};
+use crate::observer::{Fact, Observer};
+use crate::random::{Random, mix};
+use crate::script::{Playbook, Start};
+
+/// So many steps without time passing is standing still.
+const STEPS_AT_ONE_INSTANT_MAX: u32 = 100_000;
+
+/// Something done to a node from outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Sends a signal to the supervisor.
+    Signal(SignalName),
+    /// Asks over the control plane.
+    Control(Control),
+    /// Writes the configuration file.
+    WriteConfig(ConfigFile),
+    /// Sets the wall clock by so many milliseconds.
+    StepWall(i64),
+    /// Changes how fast the clocks run, in millionths.
+    ClockRate(i32),
+    /// Ends a process from elsewhere, as the kernel's memory killer does.
+    EndProcess(RunId, ExitStatus),
+    /// Stops the supervisor's own process from running; its children go on.
+    Pause,
+    /// Lets it run again.
+    Resume,
+    /// Gives the supervisor any input, however nonsensical.
+    Inject(Input),
+}
+
+/// The whole simulated world.
+#[derive(Clone, Debug)]
+pub struct World {
+    random: Random,
+    now: Time,
+    nodes: Vec<Node>,
+    agenda: Agenda,
+    playbook: Playbook,
+    observer: Observer,
+    requests: u64,
+    steps: u64,
+    steps_at_now: u32,
+    fingerprint: u64,
+}
+
+impl World {
+    /// Builds an empty world; the seed decides everything that the playbook leaves open.
+    pub fn new(seed: u64) -> World {
+        World {
+            random: Random::new(seed),
+            now: Time(0),
+            nodes: Vec::new(),
+            agenda: Agenda::new(Ties::ByName),
+            playbook: Playbook::default(),
+            observer: Observer::default(),
+            requests: 0,
+            steps: 0,
+            steps_at_now: 0,
+            fingerprint: 0,
+        }
+    }
+
+    /// Lets the seed decide the order of what is due at the same instant.
+    ///
+    /// To be called before the first node comes.
+    pub fn draw_ties(&mut self) {
+        self.agenda = Agenda::new(Ties::Drawn(self.random.stream("ties")));
+    }
+
+    /// Adds a node and gives its engine a chance to be prepared; it begins at once.
+    pub fn add_node(&mut self, setup: NodeSetup, prepare: impl FnOnce(&mut Engine)) -> NodeId {
+        let id = NodeId(u16::try_from(self.nodes.len()).expect("fewer than 65,536 nodes"));
+        let mut engine = Engine::new(setup.config.clone(), setup.engine_seed);
+        prepare(&mut engine);
+        self.observer.on_node(&setup.config);
+        self.nodes.push(Node::new(setup, engine));
+        self.agenda.put(self.now, id, Happening::Begin);
+        id
+    }
+
+    /// Gives how everything behaves, to be changed.
+    pub const fn playbook(&mut self) -> &mut Playbook {
+        &mut self.playbook
+    }
+
+    /// Does something to a node, now.
+    pub fn act(&mut self, id: NodeId, action: Action) -> Option<RequestId> {
+        let now = self.now;
+        let node = &mut self.nodes[id.index()];
+        match action {
+            Action::Signal(signal) => self.deliver(id, Input::Signal(signal)),
+            Action::Control(command) => {
+                self.requests += 1;
+                let request = RequestId(self.requests);
+                self.deliver(id, Input::Control { request, command });
+                return Some(request);
+            }
+            Action::WriteConfig(file) => node.file = file,
+            Action::StepWall(by_ms) => {
+                node.clock.step_wall(by_ms);
+                self.deliver(id, Input::Tick);
+            }
+            Action::ClockRate(rate_ppm) => {
+                node.clock.set_rate(now, rate_ppm);
+                self.update_wakeup(id);
+            }
+            Action::EndProcess(run, status) => self.end_process(id, run, status),
+            Action::Pause => node.paused = true,
+            Action::Resume => self.resume(id),
+            Action::Inject(input) => self.deliver(id, input),
+        }
+        None
+    }
+
+    /// Jumps to the next thing that is due and lets it happen.
+    pub fn step(&mut self) -> Option<(Time, NodeId, Happening)> {
+        let (at, id, happening) = self.agenda.pop()?;
+        if at > self.now {
+            self.now = at;
+            self.steps_at_now = 0;
+        }
+        self.steps += 1;
+        self.steps_at_now += 1;
+        if self.steps_at_now > STEPS_AT_ONE_INSTANT_MAX {
+            self.observer.blame(self.now, id, "time stands still: the engine asks for ever");
+            self.agenda.remove_node(id);
+            return None;
+        }
+        self.happen(id, happening);
+        Some((at, id, happening))
+    }
+
+    /// Lets everything happen that is due until `end`, and moves the clock there.
+    pub fn run_until(&mut self, end: Time) {
+        while self.agenda.next_due().is_some_and(|due| due <= end) {
+            self.step();
+        }
+        self.now = self.now.max(end);
+        self.steps_at_now = 0;
+    }
+
+    /// Lets so much time pass.
+    pub fn run_for(&mut self, duration: Duration) {
+        self.run_until(self.now + duration);
+    }
+
+    /// Runs until something holds; tells whether it does before so much time has passed.
+    pub fn run_until_holds(
+        &mut self,
+        limit: Duration,
+        mut holds: impl FnMut(&World) -> bool,
+    ) -> bool {
+        let end = self.now + limit;
+        while !holds(self) {
+            if self.agenda.next_due().is_none_or(|due| due > end) {
+                self.now = self.now.max(end);
+                return holds(self);
+            }
+            self.step();
+        }
+        true
+    }
+
+    /// Gives the time.
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Tells when something happens next.
+    pub fn next_due(&self) -> Option<Time> {
+        self.agenda.next_due()
+    }
+
+    /// Gives a node.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// Gives every node.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        (0..).map(NodeId).zip(&self.nodes)
+    }
+
+    /// Gives what was seen.
+    pub const fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// Gives the observer, to set what it keeps.
+    pub const fn observer_mut(&mut self) -> &mut Observer {
+        &mut self.observer
+    }
+
+    /// Gives how many things have happened.
+    pub const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Gives a hash of every state every engine was ever in, in order.
+    pub const fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    fn happen(&mut self, id: NodeId, happening: Happening) {
+        match happening {
+            Happening::Begin => self.deliver(id, Input::Begin),
+            Happening::Wakeup => self.deliver(id, Input::Tick),
+            Happening::Started(run) => self.on_started(id, run),
+            Happening::StartFailed(run) => self.on_start_failed(id, run),
+            Happening::Ended(run) => self.on_ended(id, run),
+            Happening::TreeGone(run) => self.on_tree_gone(id, run),
+            Happening::Loaded(_) => {
+                let config = self.nodes[id.index()].file.clone().map(Box::new);
+                self.deliver(id, Input::Loaded { config });
+            }
+        }
+    }
+
+    fn on_started(&mut self, id: NodeId, run: RunId) {
+        let node = &mut self.nodes[id.index()];
+        let pid = node.next_pid();
+        let Some(process) = node.processes.get_mut(&run) else { return };
+        if let Some(end) = process.on_started(self.now) {
+            self.agenda.put(end, id, Happening::Ended(run));
+        }
+        self.observe(id, Fact::ProcessStarted(run));
+        self.deliver(id, Input::Started { run, pid });
+    }
+
+    fn on_start_failed(&mut self, id: NodeId, run: RunId) {
+        let Some(process) = self.nodes[id.index()].processes.remove(&run) else { return };
+        let reason = match &process.script.start {
+            Start::Fails { reason, .. } => Box::from(&**reason),
+            Start::After(_) | Start::Hangs => Box::from("the script changed"),
+        };
+        self.observe(id, Fact::TreeGone(run));
+        self.deliver(id, Input::StartFailed { run, reason });
+    }
+
+    fn on_ended(&mut self, id: NodeId, run: RunId) {
+        let node = &mut self.nodes[id.index()];
+        let Some(process) = node.processes.get_mut(&run) else { return };
+        let output = Box::from(&*process.script.output);
+        let (status, tree, gone_at) = process.on_ended(self.now);
+        self.observe(id, Fact::ProcessEnded(run, status));
+        match tree {
+            Tree::Gone => {
+                self.nodes[id.index()].processes.remove(&run);
+                self.observe(id, Fact::TreeGone(run));
+            }
+            Tree::Left => {
+                self.agenda.put(gone_at.unwrap_or(Time::NEVER), id, Happening::TreeGone(run));
+            }
+        }
+        self.deliver(id, Input::Exited { run, status, tree, output });
+    }
+
+    fn on_tree_gone(&mut self, id: NodeId, run: RunId) {
+        if self.nodes[id.index()].processes.remove(&run).is_some() {
+            self.observe(id, Fact::TreeGone(run));
+            self.deliver(id, Input::TreeGone { run });
+        }
+    }
+
+    fn end_process(&mut self, id: NodeId, run: RunId, status: ExitStatus) {
+        let Some(process) = self.nodes[id.index()].processes.get_mut(&run) else { return };
+        if let State::Running { end, .. } = &mut process.state {
+            *end = Some((self.now, status));
+            self.agenda.remove(id, Happening::Ended(run));
+            self.on_ended(id, run);
+        }
+    }
+
+    fn resume(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id.index()];
+        node.paused = false;
+        let held = core::mem::take(&mut node.held);
+        held.into_iter().for_each(|input| self.deliver(id, input));
+        self.deliver(id, Input::Tick);
+    }
+
+    /// Gives an input to a node's engine and carries out what it wants.
+    fn deliver(&mut self, id: NodeId, input: Input) {
+        let node = &mut self.nodes[id.index()];
+        if node.exit.is_some() {
+            return;
+        }
+        if node.paused {
+            if input != Input::Tick {
+                node.held.push(input);
+            }
+            return;
+        }
+        let stamp = node.clock.stamp(self.now);
+        self.observer.on_input(self.now, stamp.mono, id, &input);
+        let mut effects = Vec::new();
+        node.engine.handle(stamp, input, &mut effects);
+        let digest = node.engine.digest();
+        self.fingerprint = mix(mix(self.fingerprint ^ digest) ^ self.now.0);
+        let mut wanted = VecDeque::from(effects);
+        while let Some(effect) = wanted.pop_front() {
+            self.carry_out(id, effect);
+        }
+        self.update_wakeup(id);
+    }
+
+    fn carry_out(&mut self, id: NodeId, effect: Effect) {
+        let node = &mut self.nodes[id.index()];
+        let mono = node.clock.stamp(self.now).mono;
+        self.observer.on_effect(self.now, mono, id, &effect, |job| node.job_name(job));
+        match effect {
+            Effect::Start { run, .. } => self.start(id, run),
+            Effect::Signal { run, signal } => {
+                let Some(process) = node.processes.get_mut(&run) else { return };
+                let due = process.on_signal(self.now, signal);
+                let happening = match process.state {
+                    State::LeftBehind => Happening::TreeGone(run),
+                    State::Starting | State::Running { .. } => Happening::Ended(run),
+                };
+                let Some(due) = due else { return };
+                let known = self.agenda.is_due(id, happening);
+                self.agenda.put(known.map_or(due, |known| known.min(due)), id, happening);
+            }
+            Effect::LoadConfig => {
+                node.loads += 1;
+                let due = self.now + node.load_delay;
+                self.agenda.put(due, id, Happening::Loaded(node.loads));
+            }
+            Effect::Exit { status } => {
+                node.exit = Some((self.now, status));
+                self.agenda.remove_node(id);
+            }
+            Effect::SetVariable { .. }
+            | Effect::Published(_)
+            | Effect::Metric { .. }
+            | Effect::Log(_)
+            | Effect::Reply { .. }
+            | Effect::Applied(_)
+            | Effect::ReopenLogs => {}
+        }
+    }
+
+    fn start(&mut self, id: NodeId, run: RunId) {
+        let node = &mut self.nodes[id.index()];
+        let name = node.learn_name(run.job);
+        let script = self.playbook.script(&(id, name, run.kind), self.now, run.nth);
+        let (due, happening) = match &script.start {
+            Start::After(after) => (self.now + *after, Happening::Started(run)),
+            Start::Fails { after, .. } => (self.now + *after, Happening::StartFailed(run)),
+            Start::Hangs => (Time::NEVER, Happening::Started(run)),
+        };
+        self.agenda.put(due, id, happening);
+        node.processes.insert(run, Process::new(script));
+    }
+
+    fn update_wakeup(&mut self, id: NodeId) {
+        let node = &self.nodes[id.index()];
+        if node.exit.is_some() {
+            return;
+        }
+        match node.engine.next_wakeup() {
+            None => self.agenda.remove(id, Happening::Wakeup),
+            Some(local) => {
+                let due = node.clock.world_at(local).max(self.now);
+                self.agenda.put(due, id, Happening::Wakeup);
+            }
+        }
+    }
+
+    fn observe(&mut self, id: NodeId, fact: Fact) {
+        let node = &mut self.nodes[id.index()];
+        let mono = node.clock.stamp(self.now).mono;
+        self.observer.on_fact(self.now, mono, id, fact);
+    }
+}
