@@ -9,20 +9,34 @@
 
 extern crate alloc;
 
+mod calendar;
 pub mod config;
+mod control;
+#[cfg_attr(not(feature = "defects"), doc(hidden))]
+pub mod defect;
 pub mod effect;
 mod engine;
 pub mod event;
 #[cfg(feature = "std")]
 pub mod front;
+mod health;
 pub mod id;
 pub mod input;
 pub mod limits;
+mod random;
+mod reload;
+mod run;
 pub mod schedule;
+mod slot;
 pub mod status;
+mod stop;
 pub mod time;
+mod timers;
 #[cfg(feature = "std")]
 pub mod trace;
+mod trigger;
+mod variable;
+mod wiring;
 
 pub use effect::Effect;
 pub use engine::Engine;

@@ -20,3 +20,16 @@ pub const LAST_HOOKS_GRACE: Duration = Duration::from_millis(700);
 
 /// After the last SIGKILL: how long to wait for the kernel before ending regardless.
 pub const FORCE_EXIT_AFTER: Duration = Duration::from_millis(200);
+
+/// The shortest interval: v3's own minimum, and what keeps a hand-made zero from stopping time.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(1);
+
+/// How far the wall clock must move against the monotonic one before it counts as stepped: more than
+/// a clock that is being slewed moves between two inputs.
+pub const WALL_STEP_MIN_MS: u64 = 1_000;
+
+/// A step of up to this counts as a correction, a longer one as a new clock (cron(8): three hours).
+pub const WALL_STEP_CORRECTION_MS: u64 = 3 * 60 * 60 * 1_000;
+
+/// How often a scheduled job looks at the wall clock, at least: that long a step may go unnoticed.
+pub const WALL_LOOK: Duration = Duration::from_secs(60);

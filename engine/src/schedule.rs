@@ -18,3 +18,10 @@ pub struct Schedule {
     /// Whether day of month and day of week were both restricted: then either is enough (POSIX crontab).
     pub either_day: bool,
 }
+
+impl Schedule {
+    /// Gives the first scheduled time after `wall_ms`, in ms since 1970.
+    pub fn next_after(&self, _wall_ms: i64) -> Option<i64> {
+        None
+    }
+}

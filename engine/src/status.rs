@@ -1,12 +1,18 @@
 //! What the engine shows of itself. Reading it changes nothing.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Name;
+use crate::engine::Stage;
+use crate::id::JobId;
 use crate::input::ExitStatus;
+use crate::slot::{Health, Life, Outcome, Process, Slot};
+use crate::timers::Timer;
+use crate::wiring::clauses_of;
 
 /// Everything at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,4 +82,88 @@ pub enum PhaseWord {
     Completed,
     /// It will never run.
     Skipped,
+}
+
+impl crate::Engine {
+    /// Shows the state.
+    pub fn status(&self) -> Status {
+        let jobs = self.order.iter().filter_map(|job| Some((*job, self.slot(*job)?)));
+        Status {
+            jobs: jobs.map(|(job, slot)| self.job_status(job, slot)).collect(),
+            maintenance: self.maintenance,
+            stopping: matches!(self.stage, Stage::Stopping { .. } | Stage::Over),
+        }
+    }
+
+    fn job_status(&self, job: JobId, slot: &Slot) -> JobStatus {
+        let pid = match slot.process {
+            Process::Running { pid, .. } => Some(pid),
+            Process::None | Process::Starting { .. } | Process::Leftovers => None,
+        };
+        JobStatus {
+            name: slot.spec.name.clone(),
+            health: self.health_word(slot),
+            phase: phase_word(slot),
+            pid,
+            runs: slot.runs,
+            last_exit: slot.last_exit,
+            pending: slot.pending,
+            why: self.why(job, slot),
+        }
+    }
+
+    fn health_word(&self, slot: &Slot) -> HealthWord {
+        if slot.is_ended() {
+            return HealthWord::Completed;
+        }
+        if self.maintenance && slot.spec.health.is_some() {
+            return HealthWord::Maintenance;
+        }
+        match slot.health {
+            Health::Unknown => HealthWord::Unknown,
+            Health::Healthy => HealthWord::Healthy,
+            Health::Unhealthy => HealthWord::Unhealthy,
+        }
+    }
+
+    fn why(&self, job: JobId, slot: &Slot) -> Option<Box<str>> {
+        let sources = self.wiring.sources(job);
+        let clauses = clauses_of(&slot.spec.trigger).iter().zip(sources);
+        let waits = clauses.filter_map(|(clause, source)| {
+            Some(format!("{} {}", self.source_name((*source)?), clause.code))
+        });
+        match slot.life {
+            Life::Waiting => match waits.reduce(|all, one| format!("{all}, {one}")) {
+                Some(waits) => Some(format!("waits for {waits}").into()),
+                None => Some("waits for its time".into()),
+            },
+            Life::BackingOff => {
+                let at = self.timers.deadline(job, Timer::Restart)?;
+                Some(format!("starts again in {:?}", at.since(self.now.mono)).into())
+            }
+            Life::Draining => {
+                let busy = self.wiring.hooks(job).iter().filter_map(|hook| self.slot(*hook));
+                let names: Vec<_> =
+                    busy.filter(|hook| hook.is_busy()).map(|hook| &*hook.spec.name).collect();
+                Some(format!("waits for {}", names.join(", ")).into())
+            }
+            Life::Ending => Some("waits for its process to end".into()),
+            Life::Ended(_) if slot.gave_up => Some("its trigger did not come in time".into()),
+            Life::Ended(Outcome::Skipped) => Some("its trigger cannot come any more".into()),
+            Life::Active | Life::Ended(Outcome::Completed) => None,
+        }
+    }
+}
+
+fn phase_word(slot: &Slot) -> PhaseWord {
+    match (slot.life, slot.process) {
+        (Life::Waiting, _) => PhaseWord::Waiting,
+        (Life::BackingOff, _) => PhaseWord::BackingOff,
+        (Life::Draining | Life::Ending, _) => PhaseWord::Stopping,
+        (Life::Ended(Outcome::Completed), _) => PhaseWord::Completed,
+        (Life::Ended(Outcome::Skipped), _) => PhaseWord::Skipped,
+        (Life::Active, Process::Starting { .. }) => PhaseWord::Starting,
+        (Life::Active, Process::Leftovers) => PhaseWord::CleaningUp,
+        (Life::Active, Process::None | Process::Running { .. }) => PhaseWord::Running,
+    }
 }

@@ -1,0 +1,370 @@
+//! Stopping: one job by itself, or everything, with one budget for all phases.
+//!
+//! A job's stop sequence: publish `stopping`; wait for the jobs that react to it, no longer than its
+//! stop timeout; ask its process to end, force it after the kill timeout; when everything of it has
+//! gone, publish `stopped`. A shutdown runs all these sequences side by side.
+
+use core::time::Duration;
+
+use alloc::vec::Vec;
+
+use crate::config::Signal;
+use crate::effect::{DropReason, Effect, Level, Message, ShutdownCause, StopPhase};
+use crate::engine::{Engine, Stage};
+use crate::event::{Code, Source};
+use crate::id::JobId;
+use crate::limits;
+use crate::slot::{Life, Outcome, Process, Successor, Told};
+use crate::time::Time;
+use crate::timers::{GlobalTimer, Timer};
+
+/// The status of a process that SIGKILL ended, as a shell shows it.
+const KILLED_STATUS: u8 = 137;
+
+impl Engine {
+    /// Ends a job that has run for the last time by itself.
+    pub(crate) fn complete(&mut self, job: JobId) {
+        let Some(slot) = self.slot(job) else { return };
+        if matches!(slot.life, Life::Draining | Life::Ending | Life::Ended(_)) {
+            return;
+        }
+        if self.stage == Stage::Running {
+            let status = match slot.last_exit {
+                _ if slot.gave_up => 1,
+                Some(exit) => exit.code(),
+                None => 0,
+            };
+            if status != 0 {
+                self.failure.get_or_insert(status);
+            }
+        }
+        self.begin_stop(job);
+    }
+
+    /// Begins a job's stop sequence.
+    pub(crate) fn begin_stop(&mut self, job: JobId) {
+        let Some(slot) = self.slot_mut(job) else { return };
+        if matches!(slot.life, Life::Draining | Life::Ending | Life::Ended(_)) {
+            return;
+        }
+        slot.life = Life::Draining;
+        slot.retrying = false;
+        let dropped = core::mem::take(&mut slot.pending);
+        let is_running = slot.process != Process::None;
+        for timer in [Timer::Trigger, Timer::Due, Timer::Restart] {
+            self.timers.stop(job, timer);
+        }
+        if dropped > 0 {
+            let reason = DropReason::Stopping;
+            self.log(Level::Info, Some(job), Message::TriggersDropped { count: dropped, reason });
+        }
+        if is_running {
+            self.log(Level::Debug, Some(job), Message::Stopping);
+        }
+        self.publish(Code::Stopping, Source::Job(job));
+    }
+
+    /// Goes on when every job has seen the `stopping`.
+    pub(crate) fn after_stopping(&mut self, job: JobId) {
+        let is_draining = self.slot(job).is_some_and(|slot| slot.life == Life::Draining);
+        if is_draining && self.is_waited_for(job) {
+            let limit = self.hooks_limit(job);
+            self.timers.arm(job, Timer::Hooks, self.now.mono + limit);
+        }
+        self.check_drained(job);
+    }
+
+    /// Ends the process of a stopping job when nobody that reacts to its `stopping` is busy any more.
+    pub(crate) fn check_drained(&mut self, job: JobId) {
+        let is_draining = self.slot(job).is_some_and(|slot| slot.life == Life::Draining);
+        if is_draining && !self.is_waited_for(job) && !self.is_queued_stopping(job) {
+            self.end_process(job);
+        }
+    }
+
+    /// Tells whether the `stopping` of a job still waits to be seen by the others.
+    fn is_queued_stopping(&self, job: JobId) -> bool {
+        let is_it = |event: &crate::event::Event| {
+            event.code == Code::Stopping && event.source == Source::Job(job)
+        };
+        self.queue.iter().any(is_it)
+    }
+
+    fn is_waited_for(&self, job: JobId) -> bool {
+        let is_busy = |other: &JobId| self.slot(*other).is_some_and(|slot| slot.is_busy());
+        if self.wiring.hooks(job).iter().any(is_busy) {
+            return true;
+        }
+        let is_stopping = matches!(self.stage, Stage::Stopping { .. });
+        is_stopping && self.wiring.carried(job).iter().any(is_busy)
+    }
+
+    /// How long a job waits for others before its process is told to end: its own stop timeout, else
+    /// what leaves its process a tenth of the budget (a second at most).
+    fn hooks_limit(&self, job: JobId) -> Duration {
+        let own = self.slot(job).and_then(|slot| slot.spec.stop_timeout);
+        let budget = self.config.stop_timeout;
+        let reserve = (budget / 10).min(Duration::from_secs(1));
+        let limit = own.unwrap_or(budget - reserve);
+        match self.stage {
+            Stage::Stopping { deadline, .. } => {
+                limit.min((deadline - reserve).since(self.now.mono))
+            }
+            Stage::New | Stage::Running | Stage::Over => limit,
+        }
+    }
+
+    /// The jobs that react to a `stopping` have had their time: they are cut.
+    pub(crate) fn on_hooks_timeout(&mut self, job: JobId) {
+        let Some(slot) = self.slot(job) else { return };
+        if slot.life != Life::Draining {
+            return;
+        }
+        let after = slot.spec.stop_timeout.unwrap_or(self.config.stop_timeout);
+        self.log(Level::Warn, Some(job), Message::HooksCut { after });
+        for hook in self.wiring.hooks(job).to_vec() {
+            self.begin_stop(hook);
+        }
+        self.end_process(job);
+    }
+
+    /// Tells the process of a stopping job to end, or finishes when there is none.
+    fn end_process(&mut self, job: JobId) {
+        self.timers.stop(job, Timer::Hooks);
+        self.end_checks(job);
+        let Some(slot) = self.slot_mut(job) else { return };
+        slot.life = Life::Ending;
+        match slot.process {
+            Process::None => self.finish_stop(job),
+            Process::Starting { .. } | Process::Running { .. } | Process::Leftovers => {
+                if slot.told == Told::Nothing {
+                    self.tell_to_stop(job);
+                } else {
+                    self.shorten_stop(job);
+                }
+            }
+        }
+    }
+
+    /// Sends the stop signal and gives the process its kill timeout, within the stop budget.
+    pub(crate) fn tell_to_stop(&mut self, job: JobId) {
+        let budget = self.config.stop_timeout;
+        let now = self.now.mono;
+        let stage = self.stage;
+        let Some(slot) = self.slot_mut(job) else { return };
+        slot.told = slot.told.max(Told::Stop);
+        let limit = slot.spec.kill_timeout.unwrap_or(budget);
+        let effect = Effect::Signal { run: slot.run_id(job), signal: slot.spec.stop_signal };
+        let is_there = !matches!(slot.process, Process::Starting { .. });
+        self.timers.arm(job, Timer::Kill, bounded_by_budget(now + limit, stage));
+        if is_there {
+            self.out.push(effect);
+        }
+    }
+
+    pub(crate) fn on_kill_timeout(&mut self, job: JobId) {
+        let Some(slot) = self.slot(job) else { return };
+        if slot.process == Process::None {
+            return;
+        }
+        let after = slot.spec.kill_timeout.unwrap_or(self.config.stop_timeout);
+        self.log(Level::Warn, Some(job), Message::KilledAfter { after });
+        self.kill(job);
+    }
+
+    fn kill(&mut self, job: JobId) {
+        let is_stopping = matches!(self.stage, Stage::Stopping { .. });
+        let Some(slot) = self.slot_mut(job) else { return };
+        if slot.process == Process::None {
+            return;
+        }
+        slot.told = Told::Kill;
+        let run = slot.run_id(job);
+        if is_stopping {
+            self.unclean.get_or_insert(KILLED_STATUS);
+        }
+        self.out.push(Effect::Signal { run, signal: Signal::KILL });
+    }
+
+    /// Finishes a stop sequence: everything of the job has gone.
+    pub(crate) fn finish_stop(&mut self, job: JobId) {
+        self.end_as(job, Outcome::Completed);
+        self.log(Level::Debug, Some(job), Message::Stopped);
+        self.publish(Code::Stopped, Source::Job(job));
+    }
+
+    /// Ends a job that will never run.
+    pub(crate) fn skip(&mut self, job: JobId) {
+        self.end_as(job, Outcome::Skipped);
+        self.publish(Code::Skipped, Source::Job(job));
+    }
+
+    fn end_as(&mut self, job: JobId, outcome: Outcome) {
+        self.timers.stop_all(job);
+        self.end_checks(job);
+        let Some(slot) = self.slot_mut(job) else { return };
+        if slot.is_ended() {
+            return;
+        }
+        slot.life = Life::Ended(outcome);
+        slot.pending = 0;
+        self.alive = self.alive.saturating_sub(1);
+    }
+
+    /// Goes on when every job has seen that one ended.
+    pub(crate) fn after_end(&mut self, job: JobId) {
+        let Some(slot) = self.slot(job) else { return };
+        if !slot.is_ended() {
+            return;
+        }
+        let is_essential = slot.spec.essential && slot.successor == Successor::Nothing;
+        let status = match (slot.life, slot.last_exit) {
+            (_, Some(exit)) => exit.code(),
+            (Life::Ended(Outcome::Skipped), None) => 1,
+            (_, None) => u8::from(slot.gave_up),
+        };
+        if slot.successor != Successor::Nothing && self.stage == Stage::Running {
+            return self.succeed(job);
+        }
+        if is_essential && self.stage == Stage::Running {
+            self.essential = Some(status);
+            self.begin_shutdown(ShutdownCause::Essential);
+        }
+        for dependent in self.wiring.dependents(job).to_vec() {
+            self.check_possible(dependent);
+        }
+        self.release_hooked(job);
+    }
+
+    /// Lets the jobs go on that were waiting for this one.
+    pub(crate) fn release_hooked(&mut self, job: JobId) {
+        for waiting in self.wiring.hooked(job).to_vec() {
+            self.check_drained(waiting);
+        }
+        for carrier in self.wiring.carriers(job).to_vec() {
+            self.check_drained(carrier);
+        }
+    }
+
+    /// TERM or INT: the first stops in good order, the second hurries.
+    pub(crate) fn on_stop_asked(&mut self) {
+        match self.stage {
+            Stage::New => {
+                self.stage = Stage::Running;
+                self.begin_shutdown(ShutdownCause::Asked);
+            }
+            Stage::Running => self.begin_shutdown(ShutdownCause::Asked),
+            Stage::Stopping { .. } => {
+                self.log(Level::Warn, None, Message::Hurrying);
+                self.on_last_hooks_over();
+            }
+            Stage::Over => {}
+        }
+    }
+
+    fn begin_shutdown(&mut self, cause: ShutdownCause) {
+        let deadline = self.now.mono + self.config.stop_timeout;
+        self.stage = Stage::Stopping { deadline, spent: false };
+        self.timers.arm_global(GlobalTimer::StopBudget, deadline);
+        self.log(Level::Info, None, Message::ShuttingDown { cause });
+        self.refuse_waiting_reloads();
+        self.publish(Code::Shutdown, Source::Global);
+    }
+
+    /// Begins every stop sequence, when every job has seen the shutdown.
+    pub(crate) fn stop_all(&mut self) {
+        for job in self.order_of_stopping() {
+            let Some(slot) = self.slot_mut(job) else { continue };
+            slot.successor = Successor::Nothing;
+            let is_fresh = slot.runs_of_definition == 0 && slot.pending == 0;
+            match slot.life {
+                Life::Waiting if slot.is_hook() => {}
+                Life::Active if slot.is_hook() => {}
+                Life::Waiting if is_fresh => self.skip(job),
+                Life::Waiting | Life::Active | Life::BackingOff => self.begin_stop(job),
+                Life::Draining | Life::Ending => self.shorten_stop(job),
+                Life::Ended(_) => {}
+            }
+        }
+        for job in self.order_of_stopping() {
+            self.check_possible(job);
+        }
+    }
+
+    /// The jobs of the configuration, and those that a reload took out and that still end.
+    fn order_of_stopping(&self) -> Vec<JobId> {
+        let all = (0..self.slots.len()).map(|index| JobId(index as u16));
+        let gone = all.filter(|job| !self.order.contains(job));
+        self.order.iter().copied().chain(gone).collect()
+    }
+
+    /// Brings the deadlines of a job that was already stopping within the budget.
+    fn shorten_stop(&mut self, job: JobId) {
+        if let Some(at) = self.timers.deadline(job, Timer::Kill) {
+            self.timers.arm(job, Timer::Kill, bounded_by_budget(at, self.stage));
+        }
+        if let Some(at) = self.timers.deadline(job, Timer::Hooks) {
+            let latest = self.now.mono + self.hooks_limit(job);
+            self.timers.arm(job, Timer::Hooks, at.min(latest));
+        }
+    }
+
+    /// The budget is spent: everything that runs is killed; jobs that react to `stopped` may still.
+    pub(crate) fn on_stop_budget_spent(&mut self) {
+        let Stage::Stopping { deadline, .. } = self.stage else { return };
+        self.stage = Stage::Stopping { deadline, spent: true };
+        let at = self.now.mono + limits::LAST_HOOKS_GRACE;
+        self.timers.arm_global(GlobalTimer::LastHooks, at);
+        self.force_all();
+    }
+
+    fn force_all(&mut self) {
+        let after = self.config.stop_timeout;
+        for job in self.order_of_stopping() {
+            let Some(slot) = self.slot(job) else { continue };
+            let phase = match slot.life {
+                Life::Draining => StopPhase::Hooks,
+                Life::Active | Life::BackingOff | Life::Ending => StopPhase::Process,
+                Life::Waiting | Life::Ended(_) => continue,
+            };
+            self.log(Level::Warn, Some(job), Message::StopBudgetSpent { after, phase });
+            self.begin_stop(job);
+            self.kill(job);
+            self.end_process(job);
+        }
+    }
+
+    /// The last reactions have had their time, or somebody hurries: nothing starts any more.
+    pub(crate) fn on_last_hooks_over(&mut self) {
+        let Stage::Stopping { deadline, .. } = self.stage else { return };
+        let latest = deadline + limits::LAST_HOOKS_GRACE;
+        let at = self.now.mono.max(latest) + limits::FORCE_EXIT_AFTER;
+        self.timers.arm_global(GlobalTimer::ForceExit, at);
+        self.force_all();
+        for job in self.order_of_stopping() {
+            let Some(slot) = self.slot_mut(job) else { continue };
+            if slot.life == Life::Waiting {
+                slot.pending = 0;
+                self.skip(job);
+            }
+        }
+    }
+
+    /// The kernel has not ended what was killed: the supervisor ends without it.
+    pub(crate) fn on_force_exit(&mut self) {
+        for job in self.order_of_stopping() {
+            if self.slot(job).is_some_and(|slot| slot.process != Process::None) {
+                self.log(Level::Error, Some(job), Message::Unkillable);
+                self.unclean.get_or_insert(KILLED_STATUS);
+            }
+        }
+        self.exit();
+    }
+}
+
+fn bounded_by_budget(at: Time, stage: Stage) -> Time {
+    match stage {
+        Stage::Stopping { deadline, spent: false } => at.min(deadline),
+        Stage::New | Stage::Running | Stage::Stopping { spent: true, .. } | Stage::Over => at,
+    }
+}

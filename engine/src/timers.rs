@@ -1,0 +1,240 @@
+//! One timer for each (row, kind): arming overwrites, stopping clears, the earliest is on top.
+//!
+//! An indexed binary heap, so that there are no tombstones: equal states have equal timers.
+
+use alloc::vec::Vec;
+
+use crate::id::JobId;
+use crate::random::mix;
+use crate::time::Time;
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Timer {
+    /// A job's trigger has not come in time.
+    Trigger = 0,
+    /// An interval or schedule is due.
+    Due = 1,
+    /// A run takes too long.
+    Run = 2,
+    /// The stop signal has had its time.
+    Kill = 3,
+    /// A restart has waited long enough.
+    Restart = 4,
+    /// Jobs that react to a `stopping` have had their time.
+    Hooks = 5,
+    /// A health check is due.
+    CheckDue = 6,
+    /// A health check takes too long.
+    Check = 7,
+}
+
+/// What the supervisor's own timers are for; they live in row 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum GlobalTimer {
+    /// The stop budget is spent.
+    StopBudget = 0,
+    /// The last jobs that react to `stopped` have had their time.
+    LastHooks = 1,
+    /// The kernel has had its time to end what was killed.
+    ForceExit = 2,
+}
+
+const GLOBAL_TIMERS: [GlobalTimer; 3] =
+    [GlobalTimer::StopBudget, GlobalTimer::LastHooks, GlobalTimer::ForceExit];
+const JOB_TIMERS: [Timer; 8] = [
+    Timer::Trigger,
+    Timer::Due,
+    Timer::Run,
+    Timer::Kill,
+    Timer::Restart,
+    Timer::Hooks,
+    Timer::CheckDue,
+    Timer::Check,
+];
+const KINDS: usize = JOB_TIMERS.len();
+const ABSENT: u32 = u32::MAX;
+
+/// A timer that has come due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Global(GlobalTimer),
+    Job(JobId, Timer),
+}
+
+/// All timers of an engine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timers {
+    heap: Vec<(Time, u32)>,
+    places: Vec<u32>,
+    digest: u64,
+}
+
+impl Timers {
+    /// Makes room for the timers of `jobs` jobs.
+    pub(crate) fn resize(&mut self, jobs: usize) {
+        let wanted = (jobs + 1) * KINDS;
+        if self.places.len() < wanted {
+            self.places.resize(wanted, ABSENT);
+        }
+    }
+
+    pub(crate) fn arm(&mut self, job: JobId, timer: Timer, at: Time) {
+        self.arm_key(job_key(job, timer), at);
+    }
+
+    pub(crate) fn stop(&mut self, job: JobId, timer: Timer) {
+        self.stop_key(job_key(job, timer));
+    }
+
+    pub(crate) fn stop_all(&mut self, job: JobId) {
+        for timer in JOB_TIMERS {
+            self.stop(job, timer);
+        }
+    }
+
+    pub(crate) fn deadline(&self, job: JobId, timer: Timer) -> Option<Time> {
+        let place = *self.places.get(job_key(job, timer) as usize)?;
+        self.heap.get(place as usize).map(|entry| entry.0)
+    }
+
+    pub(crate) fn arm_global(&mut self, timer: GlobalTimer, at: Time) {
+        self.arm_key(timer as u32, at);
+    }
+
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.heap.first().map(|entry| entry.0)
+    }
+
+    /// Takes the earliest timer that is due at `now`; equal deadlines go by row, then kind.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<Due> {
+        let (at, key) = *self.heap.first()?;
+        if at > now {
+            return None;
+        }
+        self.stop_key(key);
+        let kind = key as usize % KINDS;
+        let row = key as usize / KINDS;
+        if row == 0 {
+            GLOBAL_TIMERS.get(kind).map(|timer| Due::Global(*timer))
+        } else {
+            let job = JobId(u16::try_from(row - 1).unwrap_or(u16::MAX));
+            JOB_TIMERS.get(kind).map(|timer| Due::Job(job, *timer))
+        }
+    }
+
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    fn arm_key(&mut self, key: u32, at: Time) {
+        self.stop_key(key);
+        let Some(place) = self.places.get_mut(key as usize) else { return };
+        *place = u32::try_from(self.heap.len()).unwrap_or(ABSENT);
+        self.heap.push((at, key));
+        self.digest ^= hash_of(at, key);
+        self.rise(self.heap.len() - 1);
+    }
+
+    fn stop_key(&mut self, key: u32) {
+        let Some(place) = self.places.get_mut(key as usize) else { return };
+        let hole = *place as usize;
+        if *place == ABSENT {
+            return;
+        }
+        *place = ABSENT;
+        let (at, _) = self.heap.swap_remove(hole);
+        self.digest ^= hash_of(at, key);
+        if hole < self.heap.len() {
+            self.note_place(hole);
+            self.rise(hole);
+            self.sink(hole);
+        }
+    }
+
+    fn rise(&mut self, mut at: usize) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if self.heap[parent] <= self.heap[at] {
+                break;
+            }
+            self.swap(parent, at);
+            at = parent;
+        }
+    }
+
+    fn sink(&mut self, mut at: usize) {
+        loop {
+            let mut least = at;
+            for child in [2 * at + 1, 2 * at + 2] {
+                if child < self.heap.len() && self.heap[child] < self.heap[least] {
+                    least = child;
+                }
+            }
+            if least == at {
+                return;
+            }
+            self.swap(least, at);
+            at = least;
+        }
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        self.note_place(a);
+        self.note_place(b);
+    }
+
+    fn note_place(&mut self, at: usize) {
+        let key = self.heap[at].1 as usize;
+        self.places[key] = u32::try_from(at).unwrap_or(ABSENT);
+    }
+}
+
+fn job_key(job: JobId, timer: Timer) -> u32 {
+    (u32::from(job.0) + 1) * KINDS as u32 + timer as u32
+}
+
+fn hash_of(at: Time, key: u32) -> u64 {
+    mix(at.0, u64::from(key) | 1 << 40)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn heap_agrees_with_a_sorted_list(
+            steps in proptest::collection::vec((0u16..20, 0usize..8, 0u64..50, any::<bool>()), 1..300)
+        ) {
+            let mut timers = Timers::default();
+            timers.resize(20);
+            let mut model = std::collections::BTreeMap::new();
+            for (job, kind, at, arm) in steps {
+                let (job, timer) = (JobId(job), JOB_TIMERS[kind]);
+                if arm {
+                    timers.arm(job, timer, Time(at));
+                    model.insert(job_key(job, timer), Time(at));
+                } else {
+                    timers.stop(job, timer);
+                    model.remove(&job_key(job, timer));
+                }
+                prop_assert_eq!(timers.next(), model.values().min().copied());
+            }
+            let mut left: Vec<_> = model.into_iter().map(|(key, at)| (at, key)).collect();
+            left.sort();
+            for (_, key) in left {
+                let Some(Due::Job(job, timer)) = timers.pop_due(Time::NEVER) else {
+                    panic!("a timer is missing")
+                };
+                prop_assert_eq!(job_key(job, timer), key);
+            }
+            prop_assert_eq!(timers.digest(), 0);
+        }
+    }
+}

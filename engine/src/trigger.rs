@@ -1,0 +1,369 @@
+//! When a job starts: events, levels, intervals, schedules, and what can no longer happen.
+
+use core::time::Duration;
+
+use alloc::vec::Vec;
+
+use crate::config::{Clause, Repeat, Restarts, Trigger};
+use crate::effect::{DropReason, Level, Message};
+use crate::engine::{Engine, Stage};
+use crate::event::{Code, Source};
+use crate::id::JobId;
+use crate::limits;
+use crate::slot::{Health, Life, Outcome, Process};
+use crate::timers::Timer;
+use crate::wiring::{Target, clauses_of};
+
+/// What becomes of a start that comes while the job is busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Merge {
+    /// Each is honoured, one after the other.
+    Queue,
+    /// All of them together are one further run, with the latest state.
+    Latest,
+}
+
+impl Engine {
+    /// Lets a job begin to wait for its trigger, or starts it.
+    pub(crate) fn begin_job(&mut self, job: JobId) {
+        let Some(slot) = self.slot(job) else { return };
+        let spec = slot.spec.clone();
+        if let Some(timeout) = spec.trigger_timeout {
+            self.timers.arm(job, Timer::Trigger, self.now.mono + timeout);
+        }
+        match &spec.trigger {
+            Trigger::Startup => self.request_start(job, Merge::Latest),
+            Trigger::Interval(interval) => {
+                let next = self.now.mono + at_least_tick(*interval);
+                self.timers.arm(job, Timer::Due, next);
+                self.request_start(job, Merge::Latest);
+            }
+            Trigger::Schedule(_) => self.arm_schedule(job),
+            Trigger::On(clause) => {
+                let startup = clause.code == Code::Startup;
+                if startup && self.generation > 0 {
+                    self.request_start(job, Merge::Latest);
+                }
+            }
+            Trigger::All(_) | Trigger::Any(_) => {}
+        }
+    }
+
+    /// Lets a job that a reload put in place look at what already holds: an edge that came before it
+    /// was defined will not come again.
+    pub(crate) fn begin_job_late(&mut self, job: JobId) {
+        self.begin_job(job);
+        let Some(slot) = self.slot(job) else { return };
+        if slot.life != Life::Waiting || slot.pending > 0 {
+            return;
+        }
+        let spec = slot.spec.clone();
+        let holds = match &spec.trigger {
+            Trigger::On(clause) => clause.repeat == Repeat::Once && self.holds(job, 0, clause),
+            Trigger::All(_) => self.all_hold(job),
+            Trigger::Any(clauses) => clauses
+                .iter()
+                .enumerate()
+                .any(|(nth, clause)| clause.repeat == Repeat::Once && self.holds(job, nth, clause)),
+            Trigger::Startup | Trigger::Interval(_) | Trigger::Schedule(_) => false,
+        };
+        if holds && !slot.is_hook() {
+            self.request_start(job, Merge::Latest);
+        } else {
+            self.check_possible(job);
+        }
+    }
+
+    /// Reacts to an event that one clause of a job's trigger names.
+    pub(crate) fn on_event(&mut self, target: Target, code: Code) {
+        let job = target.job;
+        let Some(slot) = self.slot(job) else { return };
+        if matches!(self.stage, Stage::Stopping { .. }) && !is_stop_code(code) {
+            return;
+        }
+        if matches!(slot.life, Life::Draining | Life::Ending | Life::Ended(_)) {
+            return;
+        }
+        let spec = slot.spec.clone();
+        let has_started = slot.runs_of_definition > 0 || slot.pending > 0;
+        match &spec.trigger {
+            Trigger::On(clause) => {
+                if clause.repeat == Repeat::Each || !(has_started || slot.life != Life::Waiting) {
+                    self.request_start(job, merge_of(clause));
+                }
+            }
+            Trigger::Any(clauses) => {
+                let Some(clause) = clauses.get(usize::from(target.clause)) else { return };
+                if clause.repeat == Repeat::Each || !slot.once_used {
+                    self.on_any(job, clause);
+                }
+            }
+            Trigger::All(clauses) => {
+                self.note_seen(job, target.clause);
+                let repeats = clauses.iter().any(|clause| clause.repeat == Repeat::Each);
+                if (repeats || !has_started) && self.all_hold(job) {
+                    self.request_start(job, Merge::Latest);
+                }
+            }
+            Trigger::Startup | Trigger::Interval(_) | Trigger::Schedule(_) => {}
+        }
+    }
+
+    fn on_any(&mut self, job: JobId, clause: &Clause) {
+        if clause.repeat == Repeat::Once
+            && let Some(slot) = self.slot_mut(job)
+        {
+            slot.once_used = true;
+        }
+        self.request_start(job, merge_of(clause));
+    }
+
+    fn note_seen(&mut self, job: JobId, clause: u16) {
+        if let Some(slot) = self.slot_mut(job) {
+            slot.seen |= 1u64.checked_shl(u32::from(clause)).unwrap_or(0);
+        }
+    }
+
+    /// Starts a job, or keeps the start for when it is free.
+    pub(crate) fn request_start(&mut self, job: JobId, merge: Merge) {
+        let Some(slot) = self.slot_mut(job) else { return };
+        match merge {
+            Merge::Latest => slot.pending = 1,
+            Merge::Queue if slot.pending < limits::PENDING_STARTS_MAX => slot.pending += 1,
+            Merge::Queue => {
+                let reason = DropReason::TooMany;
+                self.log(Level::Warn, Some(job), Message::TriggersDropped { count: 1, reason });
+            }
+        }
+        self.use_pending(job);
+    }
+
+    /// Starts a job for which a start waits, if it is free.
+    pub(crate) fn use_pending(&mut self, job: JobId) {
+        let Some(slot) = self.slot(job) else { return };
+        if slot.pending == 0 || slot.process != Process::None {
+            return;
+        }
+        match slot.life {
+            Life::Waiting | Life::BackingOff => {}
+            // A service without a process is started once; there is nothing to run again.
+            Life::Active if slot.spec.command.is_some() => {}
+            Life::Active | Life::Draining | Life::Ending | Life::Ended(_) => return,
+        }
+        if slot.is_interval() && !self.use_interval_run(job) {
+            return;
+        }
+        if let Some(slot) = self.slot_mut(job) {
+            slot.pending -= 1;
+        }
+        self.start_run(job);
+    }
+
+    /// Counts a run of an interval job; its restarts are the runs after the first.
+    fn use_interval_run(&mut self, job: JobId) -> bool {
+        let Some(slot) = self.slot_mut(job) else { return false };
+        if slot.runs_of_definition == 0 {
+            return true;
+        }
+        match &mut slot.restarts_left {
+            Restarts::Unlimited => true,
+            Restarts::Limited(0) => {
+                slot.pending = 0;
+                false
+            }
+            Restarts::Limited(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+
+    /// An interval has passed, or a scheduled time has come (or is near enough to be looked at again).
+    pub(crate) fn on_due(&mut self, job: JobId) {
+        let Some(slot) = self.slot(job) else { return };
+        let spec = slot.spec.clone();
+        match &spec.trigger {
+            Trigger::Interval(interval) => {
+                let interval = at_least_tick(*interval);
+                let elapsed = self.now.mono.since(slot.epoch).as_nanos();
+                let periods = elapsed / interval.as_nanos() + 1;
+                let offset = u64::try_from(periods * interval.as_nanos()).unwrap_or(u64::MAX);
+                let next = slot.epoch + Duration::from_nanos(offset);
+                self.timers.arm(job, Timer::Due, next);
+                self.request_start(job, Merge::Latest);
+            }
+            Trigger::Schedule(_) => self.on_schedule_look(job),
+            Trigger::Startup | Trigger::On(_) | Trigger::All(_) | Trigger::Any(_) => {}
+        }
+    }
+
+    /// Tells whether one clause holds now, as a level.
+    fn holds(&self, job: JobId, nth: usize, clause: &Clause) -> bool {
+        let source = self.wiring.sources(job).get(nth).copied().flatten();
+        let is_seen = |engine: &Engine| {
+            let bit = 1u64.checked_shl(nth as u32).unwrap_or(0);
+            engine.slot(job).is_some_and(|slot| slot.seen & bit != 0)
+        };
+        match clause.code {
+            Code::Startup => self.stage != Stage::New,
+            Code::Shutdown => matches!(self.stage, Stage::Stopping { .. }),
+            Code::EnterMaintenance => self.maintenance,
+            Code::ExitMaintenance => !self.maintenance && is_seen(self),
+            Code::ExitSuccess
+            | Code::ExitFailed
+            | Code::Healthy
+            | Code::Unhealthy
+            | Code::Stopping
+            | Code::Stopped
+            | Code::Skipped => match source {
+                Some(Source::Job(of)) => self.job_holds(of, clause.code),
+                Some(
+                    Source::Global
+                    | Source::Check(_)
+                    | Source::Watch(_)
+                    | Source::Lock(_)
+                    | Source::Signal(_),
+                )
+                | None => is_seen(self),
+            },
+            Code::Changed
+            | Code::TimerExpired
+            | Code::Signal
+            | Code::Stale
+            | Code::Acquired
+            | Code::Jeopardy
+            | Code::Lost
+            | Code::Released
+            | Code::Observed => is_seen(self),
+        }
+    }
+
+    fn job_holds(&self, of: JobId, code: Code) -> bool {
+        let Some(slot) = self.slot(of) else { return false };
+        match code {
+            Code::Healthy => slot.health == Health::Healthy,
+            Code::Unhealthy => slot.health == Health::Unhealthy,
+            Code::ExitSuccess => slot.last_exit.is_some_and(|exit| exit.is_success()),
+            Code::ExitFailed => slot.last_exit.is_some_and(|exit| !exit.is_success()),
+            Code::Stopping => matches!(slot.life, Life::Draining | Life::Ending),
+            Code::Stopped => slot.life == Life::Ended(Outcome::Completed),
+            Code::Skipped => slot.life == Life::Ended(Outcome::Skipped),
+            _ => false,
+        }
+    }
+
+    fn all_hold(&self, job: JobId) -> bool {
+        let Some(slot) = self.slot(job) else { return false };
+        let clauses = clauses_of(&slot.spec.trigger);
+        clauses.iter().enumerate().all(|(nth, clause)| self.holds(job, nth, clause))
+    }
+
+    /// Ends a waiting job whose trigger cannot come any more.
+    pub(crate) fn check_possible(&mut self, job: JobId) {
+        if self.stage == Stage::New || self.can_start(job) {
+            return;
+        }
+        let Some(slot) = self.slot(job) else { return };
+        if slot.runs_of_definition > 0 {
+            self.complete(job);
+        } else {
+            let source = self.ended_source(job);
+            self.log(Level::Warn, Some(job), Message::NeverStarts { source });
+            self.skip(job);
+        }
+    }
+
+    /// Tells whether a job may still start, or is not waiting at all.
+    fn can_start(&self, job: JobId) -> bool {
+        let Some(slot) = self.slot(job) else { return true };
+        if slot.life != Life::Waiting || slot.pending > 0 || !slot.in_use {
+            return true;
+        }
+        let is_possible = |nth: usize, clause: &Clause| {
+            let is_used = clause.repeat == Repeat::Once && slot.runs_of_definition > 0;
+            !is_used && self.can_happen(job, nth, clause)
+        };
+        let clauses = clauses_of(&slot.spec.trigger);
+        let mut each = clauses.iter().enumerate();
+        match &slot.spec.trigger {
+            Trigger::Startup => slot.runs_of_definition == 0,
+            Trigger::On(_) | Trigger::Any(_) => each.any(|(nth, clause)| is_possible(nth, clause)),
+            Trigger::All(_) => {
+                each.all(|(nth, clause)| self.holds(job, nth, clause) || is_possible(nth, clause))
+            }
+            Trigger::Interval(_) => {
+                slot.runs_of_definition == 0 || slot.restarts_left != Restarts::Limited(0)
+            }
+            Trigger::Schedule(_) => !matches!(self.stage, Stage::Stopping { .. }),
+        }
+    }
+
+    fn can_happen(&self, job: JobId, nth: usize, clause: &Clause) -> bool {
+        let is_stopping = matches!(self.stage, Stage::Stopping { .. });
+        if is_stopping && !is_stop_code(clause.code) {
+            return false;
+        }
+        let Some(source) = self.wiring.sources(job).get(nth).copied().flatten() else {
+            return false;
+        };
+        match source {
+            Source::Job(of) | Source::Check(of) => {
+                let is_queued = self.queue.iter().any(|event| event.source == source);
+                is_queued || self.slot(of).is_some_and(|slot| !slot.is_ended() && slot.in_use)
+            }
+            Source::Global => match clause.code {
+                Code::Startup => self.stage == Stage::New,
+                Code::Shutdown => !is_stopping,
+                _ => true,
+            },
+            Source::Watch(_) | Source::Lock(_) | Source::Signal(_) => true,
+        }
+    }
+
+    fn ended_source(&self, job: JobId) -> crate::config::Name {
+        let sources: Vec<_> = self.wiring.sources(job).iter().copied().flatten().collect();
+        let is_ended = |source: &Source| match source {
+            Source::Job(of) | Source::Check(of) => {
+                self.slot(*of).is_none_or(|slot| slot.is_ended())
+            }
+            Source::Global | Source::Watch(_) | Source::Lock(_) | Source::Signal(_) => false,
+        };
+        let ended = sources.iter().find(|source| is_ended(source)).or(sources.first());
+        ended.map_or_else(|| "".into(), |source| self.source_name(*source).into())
+    }
+
+    /// The trigger has not come in time: the job gives up, in v3's way.
+    pub(crate) fn on_trigger_timeout(&mut self, job: JobId) {
+        let Some(slot) = self.slot_mut(job) else { return };
+        if slot.life != Life::Waiting || slot.runs_of_definition > 0 {
+            return;
+        }
+        slot.gave_up = true;
+        let after = slot.spec.trigger_timeout.unwrap_or_default();
+        self.log(Level::Warn, Some(job), Message::GaveUpWaiting { after });
+        self.publish(Code::TimerExpired, Source::Job(job));
+        self.complete(job);
+    }
+}
+
+/// Tells whether an event is part of stopping, so that jobs may start because of it then.
+pub(crate) const fn is_stop_code(code: Code) -> bool {
+    matches!(code, Code::Stopping | Code::Stopped | Code::Shutdown)
+}
+
+/// Watches and locks announce a state, not an occurrence: one further run with the latest serves
+/// several announcements. Everything else happened as often as it happened.
+fn merge_of(clause: &Clause) -> Merge {
+    match clause.source {
+        crate::config::SourceName::Watch(_) | crate::config::SourceName::Lock(_) => Merge::Latest,
+        crate::config::SourceName::Global
+        | crate::config::SourceName::Job(_)
+        | crate::config::SourceName::Check(_)
+        | crate::config::SourceName::Signal(_) => Merge::Queue,
+    }
+}
+
+/// Keeps an interval of zero from stopping time.
+fn at_least_tick(interval: Duration) -> Duration {
+    interval.max(limits::INTERVAL_MIN)
+}

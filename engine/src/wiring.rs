@@ -1,0 +1,196 @@
+//! Who hears what: the index from an event to the jobs that react to it, built when a configuration
+//! comes into force, so that an event costs nothing for the jobs that do not care.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::config::{Clause, SourceName, Trigger, Watch};
+use crate::event::{Code, Event, Source};
+use crate::id::{JobId, WatchId};
+use crate::slot::Slot;
+
+/// A clause of a job's trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Target {
+    pub(crate) job: JobId,
+    pub(crate) clause: u16,
+}
+
+/// The index.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wiring {
+    /// Sorted by event, then by job.
+    targets: Vec<(Event, Target)>,
+    /// For each job: its clauses' sources, resolved.
+    sources: Vec<Vec<Option<Source>>>,
+    /// For each job: the jobs that wait for something from it.
+    dependents: Vec<Vec<JobId>>,
+    /// For each job: the jobs that react to its `stopping`.
+    hooks: Vec<Vec<JobId>>,
+    /// For each job: the jobs to whose `stopping` it reacts.
+    hooked: Vec<Vec<JobId>>,
+    /// For each job that carries others (a discovery agent): the jobs that must be gone first.
+    carried: Vec<Vec<JobId>>,
+    /// For each job: the jobs that wait for its end before they end.
+    carriers: Vec<Vec<JobId>>,
+}
+
+impl Wiring {
+    pub(crate) fn new(slots: &[Slot], watches: &[Watch]) -> Wiring {
+        let names = Names::new(slots, watches);
+        let count = slots.len();
+        let mut wiring = Wiring {
+            targets: Vec::new(),
+            sources: Vec::with_capacity(count),
+            dependents: empty_lists(count),
+            hooks: empty_lists(count),
+            hooked: empty_lists(count),
+            carried: empty_lists(count),
+            carriers: empty_lists(count),
+        };
+        for (index, slot) in slots.iter().enumerate() {
+            let job = JobId(index as u16);
+            let clauses = if slot.in_use { clauses_of(&slot.spec.trigger) } else { &[] };
+            let sources: Vec<_> =
+                clauses.iter().map(|clause| names.resolve(&clause.source)).collect();
+            for (nth, (clause, source)) in clauses.iter().zip(&sources).enumerate() {
+                let Some(source) = *source else { continue };
+                let event = Event { code: clause.code, source };
+                wiring.targets.push((event, Target { job, clause: nth as u16 }));
+                wiring.note_dependence(job, event);
+            }
+            wiring.sources.push(sources);
+        }
+        wiring.targets.sort_unstable();
+        wiring.find_carriers(slots);
+        wiring
+    }
+
+    fn note_dependence(&mut self, job: JobId, event: Event) {
+        let (Source::Job(of) | Source::Check(of)) = event.source else { return };
+        insert(&mut self.dependents[of.index()], job);
+        if event.code == Code::Stopping && of != job {
+            insert(&mut self.hooks[of.index()], job);
+            insert(&mut self.hooked[job.index()], of);
+        }
+    }
+
+    /// A job that is not advertised and gates advertised ones by its health carries them (the
+    /// discovery agent in the same container): it ends after they have.
+    fn find_carriers(&mut self, slots: &[Slot]) {
+        for (index, slot) in slots.iter().enumerate() {
+            if !slot.in_use || slot.spec.service.is_some() || slot.spec.health.is_none() {
+                continue;
+            }
+            let carrier = JobId(index as u16);
+            let gate = Event { code: Code::Healthy, source: Source::Job(carrier) };
+            let mut reached: Vec<JobId> = Vec::new();
+            let mut open: Vec<JobId> =
+                self.targets_of(gate).iter().map(|entry| entry.1.job).collect();
+            while let Some(job) = open.pop() {
+                if job == carrier || reached.contains(&job) || slots[job.index()].is_hook() {
+                    continue;
+                }
+                reached.push(job);
+                open.extend(self.dependents[job.index()].iter().copied());
+            }
+            reached.retain(|job| slots[job.index()].spec.service.is_some());
+            for job in reached {
+                insert(&mut self.carried[index], job);
+                insert(&mut self.carriers[job.index()], carrier);
+            }
+        }
+    }
+
+    fn targets_of(&self, event: Event) -> &[(Event, Target)] {
+        &self.targets[self.range(event)]
+    }
+
+    /// Gives the range of [`Wiring::target`] indexes that hear an event.
+    pub(crate) fn range(&self, event: Event) -> core::ops::Range<usize> {
+        let from = self.targets.partition_point(|entry| entry.0 < event);
+        let to = self.targets[from..].partition_point(|entry| entry.0 == event);
+        from..from + to
+    }
+
+    pub(crate) fn target(&self, index: usize) -> Option<Target> {
+        self.targets.get(index).map(|entry| entry.1)
+    }
+
+    pub(crate) fn sources(&self, job: JobId) -> &[Option<Source>] {
+        self.sources.get(job.index()).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn dependents(&self, job: JobId) -> &[JobId] {
+        list(&self.dependents, job)
+    }
+
+    pub(crate) fn hooks(&self, job: JobId) -> &[JobId] {
+        list(&self.hooks, job)
+    }
+
+    pub(crate) fn hooked(&self, job: JobId) -> &[JobId] {
+        list(&self.hooked, job)
+    }
+
+    pub(crate) fn carried(&self, job: JobId) -> &[JobId] {
+        list(&self.carried, job)
+    }
+
+    pub(crate) fn carriers(&self, job: JobId) -> &[JobId] {
+        list(&self.carriers, job)
+    }
+}
+
+/// Gives the clauses of a trigger.
+pub(crate) fn clauses_of(trigger: &Trigger) -> &[Clause] {
+    match trigger {
+        Trigger::On(clause) => core::slice::from_ref(clause),
+        Trigger::All(clauses) | Trigger::Any(clauses) => clauses,
+        Trigger::Startup | Trigger::Interval(_) | Trigger::Schedule(_) => &[],
+    }
+}
+
+struct Names<'a> {
+    jobs: BTreeMap<&'a str, JobId>,
+    watches: BTreeMap<&'a str, WatchId>,
+}
+
+impl<'a> Names<'a> {
+    fn new(slots: &'a [Slot], watches: &'a [Watch]) -> Names<'a> {
+        let used = slots.iter().enumerate().filter(|(_, slot)| slot.in_use);
+        let jobs = used.map(|(index, slot)| (&*slot.spec.name, JobId(index as u16))).collect();
+        let watches = watches
+            .iter()
+            .enumerate()
+            .map(|(index, watch)| (&*watch.name, WatchId(index as u16)))
+            .collect();
+        Names { jobs, watches }
+    }
+
+    fn resolve(&self, source: &SourceName) -> Option<Source> {
+        match source {
+            SourceName::Global => Some(Source::Global),
+            SourceName::Job(name) => self.jobs.get(&**name).map(|id| Source::Job(*id)),
+            SourceName::Check(name) => self.jobs.get(&**name).map(|id| Source::Check(*id)),
+            SourceName::Watch(name) => self.watches.get(&**name).map(|id| Source::Watch(*id)),
+            // Locks do not run yet: nothing is ever heard from one.
+            SourceName::Lock(_) => None,
+            SourceName::Signal(signal) => Some(Source::Signal(*signal)),
+        }
+    }
+}
+
+fn empty_lists(count: usize) -> Vec<Vec<JobId>> {
+    (0..count).map(|_| Vec::new()).collect()
+}
+
+fn insert(list: &mut Vec<JobId>, job: JobId) {
+    if let Err(place) = list.binary_search(&job) {
+        list.insert(place, job);
+    }
+}
+
+fn list(lists: &[Vec<JobId>], job: JobId) -> &[JobId] {
+    lists.get(job.index()).map_or(&[], Vec::as_slice)
+}
