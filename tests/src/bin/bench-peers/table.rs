@@ -34,7 +34,7 @@ impl Row {
 }
 
 impl Table {
-    /// Builds an empty table whose ratios are counted against the row `base`.
+    /// Builds an empty table whose ratios are counted against the row `base`; none when it is empty.
     pub(crate) fn new(
         title: &str,
         unit: &'static str,
@@ -82,18 +82,24 @@ impl Table {
         let _ = writeln!(text, "### {}\n", self.title);
         let _ = write!(text, "In {}; {direction} is better.\n\n| |", self.unit);
         for column in &self.columns {
-            let _ = write!(text, " {column} | min–max | × {} |", self.base);
+            let _ = write!(text, " {column} | min–max |");
+            if !self.base.is_empty() {
+                let _ = write!(text, " × {} |", self.base);
+            }
         }
-        text.push_str("\n|---|");
-        text.push_str(&"---:|---:|---:|".repeat(self.columns.len()));
+        let rule = if self.base.is_empty() { "---:|---:|" } else { "---:|---:|---:|" };
+        let _ = write!(text, "\n|---|{}", rule.repeat(self.columns.len()));
         text.push('\n');
         let base = self.rows.iter().find(|row| row.name == self.base);
         for row in &self.rows {
             let mark = if row.quoted { " (quoted, other machine)" } else { "" };
             let _ = write!(text, "| {}{mark} |", row.name);
             for column in &self.columns {
-                let base = base.and_then(|base| base.samples(column)).and_then(median);
-                text.push_str(&cell(row, column, base));
+                text.push_str(&cell(row, column));
+                if !self.base.is_empty() {
+                    let base = base.and_then(|base| base.samples(column)).and_then(median);
+                    text.push_str(&ratio(row, column, base));
+                }
             }
             text.push('\n');
         }
@@ -102,16 +108,22 @@ impl Table {
     }
 }
 
-fn cell(row: &Row, column: &str, base: Option<f64>) -> String {
-    let Some(samples) = row.samples(column) else { return " – | – | – |".to_owned() };
-    let Some(middle) = median(samples) else { return " – | – | – |".to_owned() };
+fn cell(row: &Row, column: &str) -> String {
+    let samples = row.samples(column).unwrap_or_default();
+    let Some(middle) = median(samples) else { return " – | – |".to_owned() };
     if row.quoted {
-        return format!(" {} | – | – |", figure(middle));
+        return format!(" {} | – |", figure(middle));
     }
     let low = samples.iter().copied().fold(f64::INFINITY, f64::min);
     let high = samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let ratio = base.map_or("–".to_owned(), |base| format!("{:.2}", middle / base));
-    format!(" {} | {}–{} | {ratio} |", figure(middle), figure(low), figure(high))
+    format!(" {} | {}–{} |", figure(middle), figure(low), figure(high))
+}
+
+fn ratio(row: &Row, column: &str, base: Option<f64>) -> String {
+    match (row.samples(column).and_then(median), base) {
+        (Some(middle), Some(base)) if !row.quoted => format!(" {:.2} |", middle / base),
+        _ => " – |".to_owned(),
+    }
 }
 
 /// Three digits that count, no more.
