@@ -2,3 +2,6 @@
 
 pub mod ask;
 pub mod limits;
+pub mod log;
+pub mod process;
+pub mod writer;

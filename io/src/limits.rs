@@ -13,3 +13,16 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// How many lines may wait for one reader of the event stream before lines are dropped.
 pub const EVENTS_WAITING_MAX: usize = 1024;
+
+/// The longest `envFile`: far more than `execve` takes (128 KiB a string, 2 MiB in all).
+pub const ENV_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// How much may wait for whoever reads the log before the pipes of jobs are left unread: four times
+/// what a pipe holds, so that a reader's short pause slows nobody down.
+pub const QUEUE_FULL_BYTES: usize = 256 * 1024;
+
+/// How much may wait at all: what is still in the pipe of a process that has ended is taken up to here.
+pub const QUEUE_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// The most that is written at once, and what a buffer keeps when it is empty.
+pub const WRITE_BYTES_MAX: usize = 64 * 1024;

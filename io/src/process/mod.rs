@@ -1,0 +1,375 @@
+//! Real processes: starting, signalling and reaping them. The only place with `unsafe`.
+//!
+//! [`Processes`] is the one owner of `waitpid`. That is what makes a signal to a process safe here: a
+//! child's number cannot be used again before we have reaped it, and nobody but us does. So every
+//! signal goes to an unreaped child of ours, or to a group that holds one.
+//!
+//! Everything that a run leaves behind becomes our child when its parent ends, because we are PID 1 or
+//! a child subreaper. An orphan belongs to the run whose group it is in, or whose mark its environment
+//! carries. No process needs to be polled: each end of an orphan is a SIGCHLD as well.
+#![expect(
+    unsafe_code,
+    reason = "clone, execve and signals have no safe form; each block has its proof"
+)]
+
+mod environment;
+mod kin;
+mod spawn;
+mod system;
+mod users;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::fcntl::OFlag;
+use steersman_engine::config::{Command, Signal};
+use steersman_engine::input::{ExitStatus, Tree};
+use steersman_engine::{RunId, RunKind};
+
+use environment::Environment;
+use kin::Kin;
+use spawn::{Spawner, Streams};
+
+pub use system::{
+    FileLimits, Received, SignalInbox, become_subreaper, hold_signals, keep_memory_small,
+    local_offset, raise_file_limit, release_signals,
+};
+
+/// A process that has just been started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its process id.
+    pub pid: u32,
+    /// Where its output arrives, without blocking; none when it writes to our own streams.
+    pub output: Option<OwnedFd>,
+}
+
+/// Something that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The first process of a run.
+    Leader {
+        /// Which run.
+        run: RunId,
+        /// How.
+        status: ExitStatus,
+        /// Whether it left anything behind.
+        tree: Tree,
+    },
+    /// The last of what a run had left behind.
+    Rest {
+        /// Which run.
+        run: RunId,
+    },
+}
+
+/// Every process that this supervisor has to do with.
+#[derive(Debug)]
+pub struct Processes {
+    spawner: Spawner,
+    environment: Environment,
+    null: OwnedFd,
+    kin: Kin,
+    runs: HashMap<RunId, Run>,
+    leaders: HashMap<libc::pid_t, RunId>,
+    groups: HashMap<libc::pid_t, RunId>,
+    markers: HashMap<Box<str>, RunId>,
+    /// Orphans that are our children now; the run they come from, if that is known.
+    orphans: HashMap<libc::pid_t, Option<RunId>>,
+    /// Runs whose first process has gone and whose orphans have not.
+    left: BTreeSet<RunId>,
+    /// Whether there may be orphans that were not looked at.
+    is_stale: bool,
+}
+
+#[derive(Debug)]
+struct Run {
+    pid: libc::pid_t,
+    marker: Box<str>,
+    is_leader_there: bool,
+    orphans: Vec<libc::pid_t>,
+    /// Whether SIGKILL was sent: what turns up later gets it too.
+    is_killed: bool,
+}
+
+impl Processes {
+    /// Takes charge of all children of this process.
+    ///
+    /// To be called, and everything here used, on the main thread: the kernel ties the parent-death
+    /// signal and the list of children to the thread.
+    ///
+    /// # Errors
+    /// When the system refuses what a supervisor needs.
+    pub fn new(file_limits: Option<FileLimits>) -> io::Result<Processes> {
+        become_subreaper()?;
+        Ok(Processes {
+            spawner: Spawner::new(file_limits),
+            environment: Environment::new(std::env::vars_os()),
+            null: open_null()?,
+            kin: Kin::open(),
+            runs: HashMap::new(),
+            leaders: HashMap::new(),
+            groups: HashMap::new(),
+            markers: HashMap::new(),
+            orphans: HashMap::new(),
+            left: BTreeSet::new(),
+            is_stale: true,
+        })
+    }
+
+    /// Sets or unsets a variable for processes started later.
+    pub fn set_variable(&mut self, name: &str, value: Option<&str>) {
+        self.environment.set(name, value);
+    }
+
+    /// Starts the first process of a run; `job` is the job's name.
+    ///
+    /// # Errors
+    /// Why it could not be started, for people.
+    pub fn start(&mut self, run: RunId, job: &str, command: &Command) -> Result<Started, Box<str>> {
+        let marker = match run.kind {
+            RunKind::Main => format!("{job}.{}", run.nth),
+            RunKind::Check => format!("{job}.{}.check", run.nth),
+        };
+        let started = if command.raw_output && run.kind == RunKind::Main {
+            let (stdout, stderr) = (io::stdout(), io::stderr());
+            let streams = Streams {
+                stdin: self.null.as_fd(),
+                stdout: stdout.as_fd(),
+                stderr: stderr.as_fd(),
+            };
+            let pid = self.spawner.spawn(command, &self.environment, &marker, streams);
+            pid.map(|pid| (pid, None))
+        } else {
+            let (reader, writer) = output_pipe().map_err(|error| {
+                Box::from(format!("cannot make a pipe for its output: {error}"))
+            })?;
+            let streams = Streams {
+                stdin: self.null.as_fd(),
+                stdout: writer.as_fd(),
+                stderr: writer.as_fd(),
+            };
+            let pid = self.spawner.spawn(command, &self.environment, &marker, streams);
+            pid.map(|pid| (pid, Some(reader)))
+        };
+        let (pid, output) = started.map_err(|error| Box::from(error.to_string()))?;
+        self.leaders.insert(pid, run);
+        self.groups.insert(pid, run);
+        self.markers.insert(Box::from(&*marker), run);
+        let marker = marker.into_boxed_str();
+        let entry =
+            Run { pid, marker, is_leader_there: true, orphans: Vec::new(), is_killed: false };
+        self.runs.insert(run, entry);
+        Ok(Started { pid: pid.unsigned_abs(), output })
+    }
+
+    /// Sends a signal to all that a run has: its group, and orphans of it in other groups.
+    ///
+    /// After SIGKILL, whatever of it comes to light later is killed as well.
+    pub fn signal(&mut self, run: RunId, signal: Signal) {
+        if self.is_stale {
+            self.adopt();
+        }
+        let Some(entry) = self.runs.get_mut(&run) else { return };
+        entry.is_killed |= signal == Signal::KILL;
+        let number = libc::c_int::from(signal.0);
+        let group = entry.pid;
+        // The group is ours while an unreaped child of ours is in it.
+        let is_outside = |pid: &libc::pid_t| group_of(*pid) != Some(group);
+        let leader = entry.is_leader_there.then_some(entry.pid);
+        let mut outside = Vec::new();
+        let mut is_group_held = false;
+        for pid in leader.into_iter().chain(entry.orphans.iter().copied()) {
+            if is_outside(&pid) {
+                outside.push(pid);
+            } else {
+                is_group_held = true;
+            }
+        }
+        if is_group_held {
+            let _sent = send(-group, number);
+        }
+        for pid in outside {
+            let _sent = send(pid, number);
+        }
+    }
+
+    /// Says that time has passed: orphans may have turned up since.
+    pub fn refresh_later(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// Tells whether a run is waited for whose first process has gone.
+    pub fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// Reaps whatever has ended.
+    pub fn reap(&mut self) -> Vec<Ended> {
+        /// Orphans may die while we look; a fork bomb must not keep us here.
+        const ROUNDS_MAX: usize = 4;
+        let mut leaders = Vec::new();
+        for _ in 0..ROUNDS_MAX {
+            self.collect(&mut leaders);
+            if !self.adopt() {
+                break;
+            }
+        }
+        let mut ended = Vec::new();
+        for (run, status) in leaders {
+            let tree = if self.is_gone(run) { Tree::Gone } else { Tree::Left };
+            match tree {
+                Tree::Gone => self.forget(run),
+                Tree::Left => {
+                    self.left.insert(run);
+                }
+            }
+            ended.push(Ended::Leader { run, status, tree });
+        }
+        let gone: Vec<RunId> = self.left.iter().copied().filter(|run| self.is_gone(*run)).collect();
+        for run in gone {
+            self.left.remove(&run);
+            self.forget(run);
+            ended.push(Ended::Rest { run });
+        }
+        ended
+    }
+
+    /// Kills every child there is, whatever it belongs to, and reaps what has ended; tells whether
+    /// any is still there. For the very end.
+    pub fn sweep(&mut self) -> bool {
+        let mut ignored = Vec::new();
+        self.collect(&mut ignored);
+        let known: Vec<libc::pid_t> = self.leaders.keys().copied().collect();
+        let others = self.kin.children(|pid| !known.contains(&pid));
+        for pid in known.iter().chain(&others) {
+            if group_of(*pid) == Some(*pid) {
+                let _sent = send(-*pid, libc::SIGKILL);
+            } else {
+                let _sent = send(*pid, libc::SIGKILL);
+            }
+        }
+        !known.is_empty() || !others.is_empty()
+    }
+
+    fn is_gone(&self, run: RunId) -> bool {
+        let Some(entry) = self.runs.get(&run) else { return true };
+        if self.kin.is_usable() {
+            return entry.orphans.is_empty();
+        }
+        // Without /proc the group is all that can be asked about.
+        send(-entry.pid, 0) == Err(libc::ESRCH)
+    }
+
+    fn forget(&mut self, run: RunId) {
+        let Some(entry) = self.runs.remove(&run) else { return };
+        self.markers.remove(&entry.marker);
+        if self.groups.get(&entry.pid) == Some(&run) {
+            self.groups.remove(&entry.pid);
+        }
+    }
+
+    /// Takes every status there is.
+    fn collect(&mut self, leaders: &mut Vec<(RunId, ExitStatus)>) {
+        loop {
+            let mut status = 0;
+            // SAFETY: `status` is a live integer. __WALL: also orphans made by clone(2).
+            let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::__WALL) };
+            if pid < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
+                continue;
+            }
+            if pid <= 0 {
+                return;
+            }
+            if let Some(run) = self.leaders.remove(&pid) {
+                if let Some(entry) = self.runs.get_mut(&run) {
+                    entry.is_leader_there = false;
+                }
+                leaders.push((run, exit_status(status)));
+            } else if let Some(Some(run)) = self.orphans.remove(&pid)
+                && let Some(entry) = self.runs.get_mut(&run)
+            {
+                entry.orphans.retain(|orphan| *orphan != pid);
+            }
+        }
+    }
+
+    /// Finds orphans that have become our children; tells whether there were any.
+    fn adopt(&mut self) -> bool {
+        self.is_stale = false;
+        let (leaders, orphans) = (&self.leaders, &self.orphans);
+        let is_unknown = |pid| !leaders.contains_key(&pid) && !orphans.contains_key(&pid);
+        let found = self.kin.children(is_unknown);
+        for pid in &found {
+            let run = self.origin(*pid);
+            self.orphans.insert(*pid, run);
+            let Some(entry) = run.and_then(|run| self.runs.get_mut(&run)) else { continue };
+            entry.orphans.push(*pid);
+            if entry.is_killed {
+                let _sent = send(*pid, libc::SIGKILL);
+            }
+        }
+        !found.is_empty()
+    }
+
+    /// Tells which run an orphan comes from.
+    fn origin(&self, orphan: libc::pid_t) -> Option<RunId> {
+        if let Some(run) = group_of(orphan).and_then(|group| self.groups.get(&group)) {
+            return Some(*run);
+        }
+        let marker = self.kin.marker(orphan)?;
+        let run = self.markers.get(marker.as_str()).copied();
+        if run.is_none() {
+            // Its run is over, and said so: nothing of it may live on.
+            let _sent = send(orphan, libc::SIGKILL);
+        }
+        run
+    }
+}
+
+fn open_null() -> io::Result<OwnedFd> {
+    match File::options().read(true).open("/dev/null") {
+        Ok(file) => Ok(file.into()),
+        // A container without /dev: an empty pipe ends as soon.
+        Err(_) => Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?.0),
+    }
+}
+
+/// Only our end is non-blocking: the flag belongs to the open file, and jobs expect to wait.
+fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    debug_assert!(reader.as_raw_fd() > 2);
+    Ok((reader, writer))
+}
+
+fn exit_status(status: libc::c_int) -> ExitStatus {
+    if libc::WIFSIGNALED(status) {
+        ExitStatus::Signal(u8::try_from(libc::WTERMSIG(status)).unwrap_or(u8::MAX))
+    } else {
+        ExitStatus::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))
+    }
+}
+
+fn group_of(pid: libc::pid_t) -> Option<libc::pid_t> {
+    // SAFETY: takes and gives numbers only.
+    let group = unsafe { libc::getpgid(pid) };
+    (group > 0).then_some(group)
+}
+
+/// Sends a signal to a process, or to a group when the number is negative.
+///
+/// Callers prove that the number is that of an unreaped child of ours, or of a group with one in it.
+fn send(target: libc::pid_t, signal: libc::c_int) -> Result<(), libc::c_int> {
+    // Zero and one would mean our own group, and everybody.
+    if target == 0 || target == -1 || target == 1 {
+        return Err(libc::ESRCH);
+    }
+    // SAFETY: takes numbers only.
+    if unsafe { libc::kill(target, signal) } == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}
