@@ -1,10 +1,11 @@
-# Shared by the set-up scripts; to be sourced. `debian_install NAME…` makes Debian packages present:
+# Shared by the set-up scripts; to be sourced. `debian_install NAME…` makes packages present:
 # nothing happens for those that are, and no service is started. Tries again, because mirrors fail.
 
 debian_missing() {
     local name
     for name in "$@"; do
-        dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed || echo "$name"
+        dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed ||
+            echo "$name"
     done
 }
 

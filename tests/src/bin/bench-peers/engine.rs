@@ -24,7 +24,7 @@ use crate::table::{Better, Table};
 pub(crate) fn run(rounds: usize, quick: bool) -> Result<()> {
     let length = if quick { 50_000 } else { 500_000 };
     let mut rates = Table::new(
-        "Engine alone, one core: inputs a second, a mix of checks, crashes, intervals and reactions",
+        "Engine alone, one core: inputs a second (checks, crashes, intervals, reactions)",
         "millions a second",
         Better::More,
         "",

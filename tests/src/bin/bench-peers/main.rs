@@ -2,10 +2,10 @@
 //!
 //! `cargo run --release -p steersman-tests --bin bench-peers [-- --quick] [--only NAME,…]`
 //!
-//! Needs root (PID namespaces), a C compiler (the probe) and what `tests/setup/peers.sh` installs; a
-//! peer that is missing is named and left out. Each round measures every peer once, in turn (A B C
-//! A B C …), so that whatever else the machine does falls on all of them; medians of all rounds are
-//! printed as Markdown tables on standard output, progress on standard error.
+//! Needs root (PID namespaces), a C compiler (the probe) and what `tests/setup/peers.sh` installs;
+//! a peer that is missing is named and left out. Each round measures every peer once, in turn (A B
+//! C A B C …), so that whatever else the machine does falls on all of them; medians of all rounds
+//! are printed as Markdown tables on standard output, progress on standard error.
 
 mod engine;
 mod measure;

@@ -1,5 +1,5 @@
-//! One measurement of one supervisor. Runs as PID 1 of a namespace of its own, so that every process
-//! it sees is the supervisor's, and all of them end with it.
+//! One measurement of one supervisor. Runs as PID 1 of a namespace of its own, so that every
+//! process it sees is the supervisor's, and all of them end with it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -46,8 +46,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Starts a program over and over without any supervision, one thread a job: what the machine can do
-/// at most.
+/// Starts a program over and over without any supervision, one thread a job: what the machine can
+/// do at most.
 fn spawn_loop(args: &[String]) -> Result<()> {
     let [jobs, program, arguments @ ..] = args else {
         return Err("cannot loop: arguments are missing".into());

@@ -2,8 +2,8 @@
  * the supervisor and not this. It writes one line to the FIFO named by BENCH_FIFO:
  *
  *   probe                    "C <CLOCK_MONOTONIC ns>", then waits for ever (the supervised child)
- *   probe --exec PROGRAM …   "E <CLOCK_MONOTONIC ns>", then becomes PROGRAM (the moment before exec)
- *   probe --end              ends at once with 0: the cheapest process there can be
+ *   probe --exec PROGRAM …   "E <CLOCK_MONOTONIC ns>", then becomes PROGRAM (the moment before
+ *   exec) probe --end              ends at once with 0: the cheapest process there can be
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

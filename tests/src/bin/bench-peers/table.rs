@@ -34,7 +34,8 @@ impl Row {
 }
 
 impl Table {
-    /// Builds an empty table whose ratios are counted against the row `base`; none when it is empty.
+    /// Builds an empty table whose ratios are counted against the row `base`; none when it is
+    /// empty.
     pub(crate) fn new(
         title: &str,
         unit: &'static str,
