@@ -1,1 +1,4 @@
-//! Placeholder until the crate's first module lands.
+//! What the tests that cross crates share: the program under test, and waiting for a condition.
+
+pub mod program;
+pub mod wait;

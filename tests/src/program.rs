@@ -1,0 +1,33 @@
+//! The `steersman` program as its users get it.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Gives the path of the program, built from the present sources in the tests' own profile.
+///
+/// # Panics
+///
+/// When it cannot be built: then there is nothing to test.
+pub fn steersman() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(build)
+}
+
+fn build() -> PathBuf {
+    // A test program is TARGET/PROFILE/deps/NAME.
+    let own = env::current_exe().expect("a running program has a path");
+    let profile = own.ancestors().nth(2).expect("cargo puts tests three levels deep");
+    let target = profile.parent().expect("cargo puts tests three levels deep");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--package", "steersman", "--bin", "steersman"]);
+    command.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if profile.ends_with("release") {
+        command.arg("--release");
+    }
+    let status = command.status().expect("cargo can be run");
+    assert!(status.success(), "steersman cannot be built");
+    profile.join("steersman")
+}
