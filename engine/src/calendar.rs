@@ -10,7 +10,6 @@ use crate::config::Trigger;
 use crate::engine::Engine;
 use crate::id::JobId;
 use crate::limits;
-use crate::slot::Life;
 use crate::timers::Timer;
 use crate::trigger::Merge;
 
@@ -45,7 +44,7 @@ impl Engine {
             if !matches!(slot.spec.trigger, Trigger::Schedule(_)) {
                 continue;
             }
-            if matches!(slot.life, Life::Draining | Life::Ending | Life::Ended(_)) {
+            if slot.is_stopping() {
                 continue;
             }
             if is_new_clock && let Some(slot) = self.slot_mut(job) {

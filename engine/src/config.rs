@@ -29,6 +29,9 @@ pub struct Config {
     /// The locks, in the order of the file.
     #[serde(default)]
     pub locks: Vec<Lock>,
+    /// The name of this machine, the second half of every service's id.
+    #[serde(default = "nameless")]
+    pub hostname: Name,
 }
 
 impl Default for Config {
@@ -39,8 +42,13 @@ impl Default for Config {
             stop_timeout: Duration::from_secs(5),
             metrics: Vec::new(),
             locks: Vec::new(),
+            hostname: nameless(),
         }
     }
+}
+
+fn nameless() -> Name {
+    Name::from("")
 }
 
 /// One job: a process with its trigger, or, without a command, a service to advertise.
@@ -74,6 +82,8 @@ pub struct Job {
     pub service: Option<Service>,
     /// The lock that must be held while this job runs (`while: "lock.NAME"`).
     pub while_lock: Option<Name>,
+    /// Whether it belongs to the supervisor itself (telemetry): then it keeps no container alive.
+    pub builtin: bool,
 }
 
 impl Job {
@@ -94,6 +104,7 @@ impl Job {
             essential: false,
             service: None,
             while_lock: None,
+            builtin: false,
         }
     }
 }

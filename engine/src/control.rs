@@ -100,7 +100,7 @@ impl Engine {
         match slot.life {
             Life::Ended(_) => self.succeed(job),
             Life::Waiting | Life::Active | Life::BackingOff => self.begin_stop(job),
-            Life::Draining | Life::Ending => {}
+            Life::Draining | Life::Withdrawing | Life::Ending => {}
         }
         Reply::Changed([name.into()].into())
     }

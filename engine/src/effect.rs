@@ -9,6 +9,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Command, Config, Name, Signal};
+use crate::consul::{ConsulFailure, ConsulOp, ConsulRequest};
 use crate::event::Event;
 use crate::id::{JobId, RequestId, RunId};
 use crate::input::ExitStatus;
@@ -37,6 +38,15 @@ pub enum Effect {
         name: Name,
         /// Its value; `None` unsets.
         value: Option<Box<str>>,
+    },
+    /// Sends a request to Consul. Answered by `Consul`, with a failure when no answer came in time.
+    Consul {
+        /// Names the answer.
+        op: ConsulOp,
+        /// What is asked.
+        request: ConsulRequest,
+        /// How long an answer may take.
+        timeout: Duration,
     },
     /// Says that an event was published (telemetry, `steersman events`).
     Published(Event),
@@ -191,6 +201,45 @@ pub enum Message {
         /// On or off.
         on: bool,
     },
+    /// Consul can be reached again.
+    CatalogBack,
+    /// Consul cannot be reached, or refuses; said once until it can.
+    CatalogFails {
+        /// Why.
+        failure: ConsulFailure,
+    },
+    /// The service is registered.
+    Registered {
+        /// Its id.
+        service: Name,
+    },
+    /// The agent has forgotten the service; it is registered again.
+    RegistrationLost {
+        /// Its id.
+        service: Name,
+    },
+    /// The service is no longer registered.
+    Deregistered {
+        /// Its id.
+        service: Name,
+    },
+    /// The service could not be taken out of the catalog in time.
+    DeregistrationAbandoned {
+        /// Its id.
+        service: Name,
+    },
+    /// A watched set changed.
+    WatchChanged {
+        /// The watch.
+        watch: Name,
+        /// How many instances or keys it has now.
+        count: u32,
+    },
+    /// A watch has not been able to read for longer than allowed; its last set is kept.
+    WatchStale {
+        /// The watch.
+        watch: Name,
+    },
     /// A new configuration is in force.
     Reloaded(Changes),
     /// A new configuration was refused; the old one stays.
@@ -206,6 +255,8 @@ pub enum Message {
 pub enum StopPhase {
     /// Waited for jobs that react to its `stopping`.
     Hooks,
+    /// Waited to be out of the catalog.
+    Catalog,
     /// Waited for its process to end.
     Process,
 }

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::config::{Config, Job, Name};
+use crate::consul::Owner;
 use crate::defect::Defect;
 use crate::effect::{Effect, Level, Message, Record};
 use crate::event::{Code, Event, SignalName, Source};
@@ -17,6 +18,7 @@ use crate::random::mix;
 use crate::slot::Slot;
 use crate::time::{Stamp, Time};
 use crate::timers::{Due, GlobalTimer, Timer, Timers};
+use crate::watching::WatchState;
 use crate::wiring::Wiring;
 
 /// One supervisor's decisions.
@@ -62,6 +64,11 @@ pub struct Engine {
     pub(crate) essential: Option<u8>,
     /// Variables that the configuration sets, for when the machine begins.
     pub(crate) greeting: Vec<Effect>,
+    pub(crate) watches: Vec<WatchState>,
+    pub(crate) watches_digest: u64,
+    pub(crate) is_catalog_failing: bool,
+    /// A job has ended since the last look at what is left.
+    pub(crate) has_ended_one: bool,
     touched: Vec<JobId>,
     slots_digest: u64,
     #[cfg(feature = "defects")]
@@ -104,6 +111,10 @@ impl Engine {
             unclean: None,
             essential: None,
             greeting: Vec::new(),
+            watches: Vec::new(),
+            watches_digest: 0,
+            is_catalog_failing: false,
+            has_ended_one: false,
             touched: Vec::new(),
             slots_digest: 0,
             #[cfg(feature = "defects")]
@@ -150,11 +161,12 @@ impl Engine {
         let statuses = status(self.failure)
             | status(self.unclean) << 16
             | status(self.essential) << 32
-            | u64::from(self.maintenance) << 48;
+            | u64::from(self.maintenance) << 48
+            | u64::from(self.is_catalog_failing) << 49;
         let requests = (self.loading.len() as u64) << 32 | self.reload_again.len() as u64;
         let mut hash = mix(self.slots_digest, self.timers.digest());
         hash = mix(hash, stage);
-        hash = mix(hash, statuses);
+        hash = mix(hash, statuses ^ self.watches_digest.rotate_left(17));
         mix(hash, mix(self.generation, requests))
     }
 
@@ -226,6 +238,10 @@ impl Engine {
             },
             Input::Signal(signal) => self.on_signal(signal),
             Input::Control { request, command } => self.on_control(request, command),
+            Input::Consul { op, reply } => match op.owner {
+                Owner::Job(job) => self.on_catalog_reply(job, op.nth, reply),
+                Owner::Watch(watch) => self.on_watch_reply(watch, op.nth, reply),
+            },
             Input::Loaded { config } => self.on_loaded(config),
         }
     }
@@ -238,6 +254,7 @@ impl Engine {
         let greeting = core::mem::take(&mut self.greeting);
         self.out.extend(greeting);
         self.publish(Code::Startup, Source::Global);
+        self.begin_watches();
         for job in self.order.clone() {
             self.begin_job(job);
         }
@@ -271,6 +288,10 @@ impl Engine {
             Due::Job(job, Timer::Hooks) => self.on_hooks_timeout(job),
             Due::Job(job, Timer::CheckDue) => self.on_check_due(job),
             Due::Job(job, Timer::Check) => self.on_check_timeout(job),
+            Due::Job(job, Timer::Withdraw) => self.on_withdraw_timeout(job),
+            Due::Job(job, Timer::Catalog) => self.on_catalog_due(job),
+            Due::Job(job, Timer::CatalogReply) => self.on_catalog_overdue(job),
+            Due::Watch(watch, timer) => self.on_watch_timer(watch, timer),
         }
     }
 
@@ -284,6 +305,17 @@ impl Engine {
     /// Delivers events until none is left. Each job publishes a bounded number of events without a
     /// new input (its end at most), so this ends.
     fn dispatch(&mut self) {
+        self.deliver();
+        if self.stage == Stage::Running && core::mem::replace(&mut self.has_ended_one, false) {
+            self.end_builtin_jobs();
+            self.deliver();
+        }
+        if self.alive == 0 && matches!(self.stage, Stage::Running | Stage::Stopping { .. }) {
+            self.exit();
+        }
+    }
+
+    fn deliver(&mut self) {
         while let Some(event) = self.queue.pop_front() {
             for index in self.wiring.range(event) {
                 if let Some(target) = self.wiring.target(index) {
@@ -291,9 +323,6 @@ impl Engine {
                 }
             }
             self.after_event(event);
-        }
-        if self.alive == 0 && matches!(self.stage, Stage::Running | Stage::Stopping { .. }) {
-            self.exit();
         }
     }
 

@@ -139,7 +139,7 @@ impl Engine {
                 self.log(Level::Info, Some(job), Message::BecameHealthy);
                 self.publish(Code::Healthy, Source::Job(job));
             }
-            return;
+            return self.report_health(job, true, output);
         }
         let is_starting =
             slot.health == Health::Unknown && now.since(slot.checks_since) < health.start_period;
@@ -149,8 +149,9 @@ impl Engine {
         slot.failures = slot.failures.saturating_add(1);
         if slot.failures >= health.retries.max(1) && slot.health != Health::Unhealthy {
             slot.health = Health::Unhealthy;
-            self.log(Level::Warn, Some(job), Message::BecameUnhealthy { output });
+            self.log(Level::Warn, Some(job), Message::BecameUnhealthy { output: output.clone() });
             self.publish(Code::Unhealthy, Source::Job(job));
+            self.report_health(job, false, output);
         }
     }
 
@@ -161,6 +162,7 @@ impl Engine {
         for job in self.order.clone() {
             if on {
                 self.end_checks(job);
+                self.forget_report(job);
             }
             let now = self.now.mono;
             if self.slot(job).is_none_or(|slot| slot.spec.health.is_none()) {

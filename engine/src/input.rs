@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Signal};
+use crate::consul::{ConsulOp, ConsulReply};
 use crate::event::SignalName;
 use crate::id::{RequestId, RunId};
 
@@ -55,6 +56,13 @@ pub enum Input {
         request: RequestId,
         /// What is asked for.
         command: Control,
+    },
+    /// Consul answered, or did not.
+    Consul {
+        /// Which request.
+        op: ConsulOp,
+        /// The answer.
+        reply: ConsulReply,
     },
     /// The answer to [`crate::Effect::LoadConfig`].
     Loaded {

@@ -11,6 +11,7 @@ extern crate alloc;
 
 mod calendar;
 pub mod config;
+pub mod consul;
 mod control;
 #[cfg_attr(not(feature = "defects"), doc(hidden))]
 pub mod defect;
@@ -24,6 +25,7 @@ pub mod id;
 pub mod input;
 pub mod limits;
 mod random;
+mod registration;
 mod reload;
 mod run;
 pub mod schedule;
@@ -36,6 +38,9 @@ mod timers;
 pub mod trace;
 mod trigger;
 mod variable;
+mod watching;
+#[cfg(feature = "std")]
+pub mod wire;
 mod wiring;
 
 pub use effect::Effect;

@@ -33,3 +33,27 @@ pub const WALL_STEP_CORRECTION_MS: u64 = 3 * 60 * 60 * 1_000;
 
 /// How often a scheduled job looks at the wall clock, at least: that long a step may go unnoticed.
 pub const WALL_LOOK: Duration = Duration::from_secs(60);
+
+/// How long an answer of Consul may take, beyond what a blocking query waits: agents have been seen to
+/// hold a request for 11.4 s while their servers elect a leader.
+pub const CONSUL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a blocking query waits for a change: 50 watches then cost less than one request a second.
+pub const WATCH_WAIT: Duration = Duration::from_secs(75);
+
+/// After an answer that changed nothing: the least time to the next query of the same watch.
+pub const WATCH_PAUSE: Duration = Duration::from_millis(250);
+
+/// After a failed request: the first and the longest wait.
+pub const CONSUL_BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(500), Duration::from_secs(15));
+
+/// When a service stops: how long its deregistration may delay the stop signal, at most.
+pub const WITHDRAW_MAX: Duration = Duration::from_secs(2);
+
+/// When a service stops: how long its deregistration is tried at all, at most.
+pub const DEREGISTER_MAX: Duration = Duration::from_secs(3);
+
+/// The least time between two queries of one watch: a set that changes all the time is read ten times
+/// a second.
+pub const WATCH_SPACING: Duration = Duration::from_millis(100);

@@ -40,7 +40,8 @@ impl Engine {
 
     fn adopt(&mut self, config: Config) {
         self.config = Arc::new(config);
-        self.timers.resize(self.slots.len());
+        self.timers.resize(self.slots.len(), self.config.watches.len());
+        self.adopt_watches();
         self.wiring = Wiring::new(&self.slots, &self.config.watches);
         let addresses = self.config.jobs.iter().filter_map(|job| {
             let address = job.service.as_ref()?.address?;
@@ -63,7 +64,7 @@ impl Engine {
         }
         self.slots.push(Slot::new(spec, now));
         let job = JobId((self.slots.len() - 1) as u16);
-        self.timers.resize(self.slots.len());
+        self.timers.resize(self.slots.len(), 0);
         self.slot_mut(job);
         job
     }
@@ -204,6 +205,7 @@ impl Engine {
             self.end_checks(job);
             self.begin_checks(job);
         }
+        self.pursue(job);
     }
 
     /// Ends what a replaced job still runs, or lets its successor begin at once.
@@ -217,7 +219,7 @@ impl Engine {
                 self.succeed_living(job);
             }
             Life::Waiting | Life::Active | Life::BackingOff => self.begin_stop(job),
-            Life::Draining | Life::Ending => {}
+            Life::Draining | Life::Withdrawing | Life::Ending => {}
         }
     }
 
@@ -229,7 +231,7 @@ impl Engine {
             Life::Ended(_) => self.succeed(job),
             Life::Waiting if slot.runs_of_definition == 0 => self.skip(job),
             Life::Waiting | Life::Active | Life::BackingOff => self.begin_stop(job),
-            Life::Draining | Life::Ending => {}
+            Life::Draining | Life::Withdrawing | Life::Ending => {}
         }
     }
 

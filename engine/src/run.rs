@@ -29,6 +29,8 @@ impl Engine {
         slot.retrying = false;
         slot.told = Told::Nothing;
         slot.runs_of_definition = slot.runs_of_definition.saturating_add(1);
+        self.register_initially(job);
+        let Some(slot) = self.slot_mut(job) else { return };
         let Some(command) = slot.spec.command.clone() else {
             slot.checks_since = now;
             self.begin_checks(job);
@@ -102,6 +104,7 @@ impl Engine {
         };
         let name = variable::of_job("CONTAINERPILOT", &slot.spec.name, "PID");
         self.set_variable(name, None);
+        self.report_end(job, status);
         let code = if status.is_success() { Code::ExitSuccess } else { Code::ExitFailed };
         self.publish(code, Source::Job(job));
         match tree {
@@ -138,6 +141,7 @@ impl Engine {
             Life::Active => self.decide_next(job),
             Life::Ending => self.finish_stop(job),
             Life::Draining => self.check_drained(job),
+            Life::Withdrawing => self.end_withdrawn(job),
             Life::Waiting | Life::BackingOff | Life::Ended(_) => {}
         }
     }

@@ -7,6 +7,7 @@ use crate::event::Code;
 use crate::id::{JobId, RunId, RunKind};
 use crate::input::ExitStatus;
 use crate::random::mix;
+use crate::registration::Catalog;
 use crate::time::Time;
 
 /// Where a job is between its definition and its end.
@@ -20,6 +21,8 @@ pub(crate) enum Life {
     BackingOff,
     /// Has published `stopping`; waits for the jobs that react to it.
     Draining,
+    /// Waits until it is out of the catalog, and for its drain delay.
+    Withdrawing,
     /// Its process was told to end; waits until everything has gone.
     Ending,
     /// Has ended for good.
@@ -116,6 +119,7 @@ pub(crate) struct Slot {
     /// Whether the job was given up on (`when.timeout`).
     pub(crate) gave_up: bool,
     pub(crate) successor: Successor,
+    pub(crate) catalog: Catalog,
     /// Whether the slot belongs to the configuration in force.
     pub(crate) in_use: bool,
     /// When the interval began to count.
@@ -151,6 +155,7 @@ impl Slot {
             seen: 0,
             gave_up: false,
             successor: Successor::Nothing,
+            catalog: Catalog::new(),
             in_use: true,
             epoch: now,
             last_scheduled_ms: i64::MIN,
@@ -168,6 +173,7 @@ impl Slot {
             runs: self.runs,
             checks: self.checks,
             check: self.check,
+            catalog: self.catalog.clone(),
             hash: self.hash,
             is_touched: self.is_touched,
             ..fresh
@@ -190,8 +196,18 @@ impl Slot {
     pub(crate) fn is_busy(&self) -> bool {
         match self.life {
             Life::Waiting => self.pending > 0,
-            Life::Active | Life::BackingOff | Life::Draining | Life::Ending => true,
+            Life::Active | Life::BackingOff | Life::Draining | Life::Withdrawing | Life::Ending => {
+                true
+            }
             Life::Ended(_) => false,
+        }
+    }
+
+    /// Tells whether the stop sequence has begun, or is over.
+    pub(crate) fn is_stopping(&self) -> bool {
+        match self.life {
+            Life::Waiting | Life::Active | Life::BackingOff => false,
+            Life::Draining | Life::Withdrawing | Life::Ending | Life::Ended(_) => true,
         }
     }
 
@@ -238,6 +254,7 @@ impl Slot {
             Life::Ending => 5,
             Life::Ended(Outcome::Completed) => 6,
             Life::Ended(Outcome::Skipped) => 7,
+            Life::Withdrawing => 8,
         };
         let (process, since) = match self.process {
             Process::None => (1, 0),
@@ -278,6 +295,7 @@ impl Slot {
         hash = mix(hash, u64::from(self.pending) | u64::from(self.failures) << 32);
         hash = mix(hash, self.seen ^ u64::from(self.runs_of_definition) << 24);
         hash = mix(hash, self.epoch.0 ^ self.checks_since.0.rotate_left(32));
+        hash = mix(hash, self.catalog.fingerprint());
         mix(hash, self.last_scheduled_ms.cast_unsigned())
     }
 }

@@ -147,6 +147,7 @@ impl crate::Engine {
                     busy.filter(|hook| hook.is_busy()).map(|hook| &*hook.spec.name).collect();
                 Some(format!("waits for {}", names.join(", ")).into())
             }
+            Life::Withdrawing => Some("waits to be out of the catalog".into()),
             Life::Ending => Some("waits for its process to end".into()),
             Life::Ended(_) if slot.gave_up => Some("its trigger did not come in time".into()),
             Life::Ended(Outcome::Skipped) => Some("its trigger cannot come any more".into()),
@@ -159,7 +160,7 @@ fn phase_word(slot: &Slot) -> PhaseWord {
     match (slot.life, slot.process) {
         (Life::Waiting, _) => PhaseWord::Waiting,
         (Life::BackingOff, _) => PhaseWord::BackingOff,
-        (Life::Draining | Life::Ending, _) => PhaseWord::Stopping,
+        (Life::Draining | Life::Withdrawing | Life::Ending, _) => PhaseWord::Stopping,
         (Life::Ended(Outcome::Completed), _) => PhaseWord::Completed,
         (Life::Ended(Outcome::Skipped), _) => PhaseWord::Skipped,
         (Life::Active, Process::Starting { .. }) => PhaseWord::Starting,

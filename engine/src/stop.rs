@@ -25,7 +25,7 @@ impl Engine {
     /// Ends a job that has run for the last time by itself.
     pub(crate) fn complete(&mut self, job: JobId) {
         let Some(slot) = self.slot(job) else { return };
-        if matches!(slot.life, Life::Draining | Life::Ending | Life::Ended(_)) {
+        if slot.is_stopping() {
             return;
         }
         if self.stage == Stage::Running {
@@ -44,7 +44,7 @@ impl Engine {
     /// Begins a job's stop sequence.
     pub(crate) fn begin_stop(&mut self, job: JobId) {
         let Some(slot) = self.slot_mut(job) else { return };
-        if matches!(slot.life, Life::Draining | Life::Ending | Life::Ended(_)) {
+        if slot.is_stopping() {
             return;
         }
         slot.life = Life::Draining;
@@ -104,7 +104,7 @@ impl Engine {
     fn hooks_limit(&self, job: JobId) -> Duration {
         let own = self.slot(job).and_then(|slot| slot.spec.stop_timeout);
         let budget = self.config.stop_timeout;
-        let reserve = (budget / 10).min(Duration::from_secs(1));
+        let reserve = self.reserve();
         let limit = own.unwrap_or(budget - reserve);
         match self.stage {
             Stage::Stopping { deadline, .. } => {
@@ -128,10 +128,46 @@ impl Engine {
         self.end_process(job);
     }
 
-    /// Tells the process of a stopping job to end, or finishes when there is none.
+    /// Takes a stopping job out of the catalog, then ends its process.
     fn end_process(&mut self, job: JobId) {
         self.timers.stop(job, Timer::Hooks);
         self.end_checks(job);
+        if !self.withdraw(job) {
+            self.end_withdrawn(job);
+        }
+    }
+
+    /// The job is out of the catalog: it drains, if it has a process to drain.
+    pub(crate) fn on_withdrawn(&mut self, job: JobId) {
+        let Some(slot) = self.slot(job) else { return };
+        let drain = slot.spec.service.as_ref().map(|service| service.drain).unwrap_or_default();
+        if drain.is_zero() || slot.process == Process::None {
+            return self.end_withdrawn(job);
+        }
+        let latest = match self.stage {
+            Stage::Stopping { deadline, .. } => deadline - self.reserve(),
+            Stage::New | Stage::Running | Stage::Over => Time::NEVER,
+        };
+        let at = (self.now.mono + drain).min(latest);
+        self.timers.arm(job, Timer::Withdraw, at);
+    }
+
+    /// The deregistration or the drain has had its time.
+    pub(crate) fn on_withdraw_timeout(&mut self, job: JobId) {
+        let Some(slot) = self.slot(job) else { return };
+        if slot.life == Life::Withdrawing {
+            self.end_withdrawn(job);
+        }
+    }
+
+    /// What the process of a stopping job keeps of the budget whatever comes before.
+    fn reserve(&self) -> Duration {
+        (self.config.stop_timeout / 10).min(Duration::from_secs(1))
+    }
+
+    /// Tells the process of a stopping job to end, or finishes when there is none.
+    pub(crate) fn end_withdrawn(&mut self, job: JobId) {
+        self.timers.stop(job, Timer::Withdraw);
         let Some(slot) = self.slot_mut(job) else { return };
         slot.life = Life::Ending;
         match slot.process {
@@ -188,6 +224,10 @@ impl Engine {
 
     /// Finishes a stop sequence: everything of the job has gone.
     pub(crate) fn finish_stop(&mut self, job: JobId) {
+        if self.await_deregistration(job) {
+            return;
+        }
+        self.abandon_withdrawal(job);
         self.end_as(job, Outcome::Completed);
         self.log(Level::Debug, Some(job), Message::Stopped);
         self.publish(Code::Stopped, Source::Job(job));
@@ -209,6 +249,20 @@ impl Engine {
         slot.life = Life::Ended(outcome);
         slot.pending = 0;
         self.alive = self.alive.saturating_sub(1);
+        self.has_ended_one = true;
+    }
+
+    /// The supervisor's own services keep no container alive: they end when nothing else is left.
+    pub(crate) fn end_builtin_jobs(&mut self) {
+        let is_other = |slot: &crate::slot::Slot| !slot.spec.builtin && !slot.is_ended();
+        if self.slots.iter().any(is_other) {
+            return;
+        }
+        for job in self.order.clone() {
+            if self.slot(job).is_some_and(|slot| slot.spec.builtin) {
+                self.begin_stop(job);
+            }
+        }
     }
 
     /// Goes on when every job has seen that one ended.
@@ -268,6 +322,7 @@ impl Engine {
         self.timers.arm_global(GlobalTimer::StopBudget, deadline);
         self.log(Level::Info, None, Message::ShuttingDown { cause });
         self.refuse_waiting_reloads();
+        self.end_watches();
         self.publish(Code::Shutdown, Source::Global);
     }
 
@@ -282,7 +337,7 @@ impl Engine {
                 Life::Active if slot.is_hook() => {}
                 Life::Waiting if is_fresh => self.skip(job),
                 Life::Waiting | Life::Active | Life::BackingOff => self.begin_stop(job),
-                Life::Draining | Life::Ending => self.shorten_stop(job),
+                Life::Draining | Life::Withdrawing | Life::Ending => self.shorten_stop(job),
                 Life::Ended(_) => {}
             }
         }
@@ -324,13 +379,17 @@ impl Engine {
             let Some(slot) = self.slot(job) else { continue };
             let phase = match slot.life {
                 Life::Draining => StopPhase::Hooks,
+                Life::Withdrawing => StopPhase::Catalog,
                 Life::Active | Life::BackingOff | Life::Ending => StopPhase::Process,
                 Life::Waiting | Life::Ended(_) => continue,
             };
             self.log(Level::Warn, Some(job), Message::StopBudgetSpent { after, phase });
             self.begin_stop(job);
             self.kill(job);
-            self.end_process(job);
+            if let Some(slot) = self.slot_mut(job) {
+                slot.catalog.until = Time(0);
+            }
+            self.end_withdrawn(job);
         }
     }
 

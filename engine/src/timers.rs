@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use crate::id::JobId;
+use crate::id::{JobId, WatchId};
 use crate::random::mix;
 use crate::time::Time;
 
@@ -28,6 +28,26 @@ pub(crate) enum Timer {
     CheckDue = 6,
     /// A health check takes too long.
     Check = 7,
+    /// A deregistration or drain has had its time.
+    Withdraw = 8,
+    /// The catalog is to hear from a job again.
+    Catalog = 9,
+    /// An answer of the catalog is overdue.
+    CatalogReply = 10,
+}
+
+/// What the timers of a watch are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum WatchTimer {
+    /// It is to be asked again.
+    Ask = 0,
+    /// An answer is overdue.
+    Reply = 1,
+    /// A set has stayed the same for long enough.
+    Settle = 2,
+    /// It has been out of reach for too long.
+    Stale = 3,
 }
 
 /// What the supervisor's own timers are for; they live in row 0.
@@ -44,7 +64,7 @@ pub(crate) enum GlobalTimer {
 
 const GLOBAL_TIMERS: [GlobalTimer; 3] =
     [GlobalTimer::StopBudget, GlobalTimer::LastHooks, GlobalTimer::ForceExit];
-const JOB_TIMERS: [Timer; 8] = [
+const JOB_TIMERS: [Timer; 11] = [
     Timer::Trigger,
     Timer::Due,
     Timer::Run,
@@ -53,8 +73,15 @@ const JOB_TIMERS: [Timer; 8] = [
     Timer::Hooks,
     Timer::CheckDue,
     Timer::Check,
+    Timer::Withdraw,
+    Timer::Catalog,
+    Timer::CatalogReply,
 ];
+const WATCH_TIMERS: [WatchTimer; 4] =
+    [WatchTimer::Ask, WatchTimer::Reply, WatchTimer::Settle, WatchTimer::Stale];
 const KINDS: usize = JOB_TIMERS.len();
+/// Keys of watches have this bit, and places of their own.
+const WATCH_BIT: u32 = 1 << 31;
 const ABSENT: u32 = u32::MAX;
 
 /// A timer that has come due.
@@ -62,6 +89,7 @@ const ABSENT: u32 = u32::MAX;
 pub(crate) enum Due {
     Global(GlobalTimer),
     Job(JobId, Timer),
+    Watch(WatchId, WatchTimer),
 }
 
 /// All timers of an engine.
@@ -69,15 +97,34 @@ pub(crate) enum Due {
 pub(crate) struct Timers {
     heap: Vec<(Time, u32)>,
     places: Vec<u32>,
+    watch_places: Vec<u32>,
     digest: u64,
 }
 
 impl Timers {
-    /// Makes room for the timers of `jobs` jobs.
-    pub(crate) fn resize(&mut self, jobs: usize) {
+    /// Makes room for the timers of `jobs` jobs and `watches` watches.
+    pub(crate) fn resize(&mut self, jobs: usize, watches: usize) {
         let wanted = (jobs + 1) * KINDS;
         if self.places.len() < wanted {
             self.places.resize(wanted, ABSENT);
+        }
+        let wanted = watches * WATCH_TIMERS.len();
+        if self.watch_places.len() < wanted {
+            self.watch_places.resize(wanted, ABSENT);
+        }
+    }
+
+    pub(crate) fn arm_watch(&mut self, watch: WatchId, timer: WatchTimer, at: Time) {
+        self.arm_key(watch_key(watch, timer), at);
+    }
+
+    pub(crate) fn stop_watch(&mut self, watch: WatchId, timer: WatchTimer) {
+        self.stop_key(watch_key(watch, timer));
+    }
+
+    pub(crate) fn stop_all_of_watch(&mut self, watch: WatchId) {
+        for timer in WATCH_TIMERS {
+            self.stop_watch(watch, timer);
         }
     }
 
@@ -96,7 +143,7 @@ impl Timers {
     }
 
     pub(crate) fn deadline(&self, job: JobId, timer: Timer) -> Option<Time> {
-        let place = *self.places.get(job_key(job, timer) as usize)?;
+        let place = self.place(job_key(job, timer))?;
         self.heap.get(place as usize).map(|entry| entry.0)
     }
 
@@ -115,6 +162,12 @@ impl Timers {
             return None;
         }
         self.stop_key(key);
+        if key & WATCH_BIT != 0 {
+            let index = (key & !WATCH_BIT) as usize;
+            let watch = WatchId(u16::try_from(index / WATCH_TIMERS.len()).unwrap_or(u16::MAX));
+            let timer = WATCH_TIMERS.get(index % WATCH_TIMERS.len())?;
+            return Some(Due::Watch(watch, *timer));
+        }
         let kind = key as usize % KINDS;
         let row = key as usize / KINDS;
         if row == 0 {
@@ -131,15 +184,16 @@ impl Timers {
 
     fn arm_key(&mut self, key: u32, at: Time) {
         self.stop_key(key);
-        let Some(place) = self.places.get_mut(key as usize) else { return };
-        *place = u32::try_from(self.heap.len()).unwrap_or(ABSENT);
+        let next = u32::try_from(self.heap.len()).unwrap_or(ABSENT);
+        let Some(place) = self.place_mut(key) else { return };
+        *place = next;
         self.heap.push((at, key));
         self.digest ^= hash_of(at, key);
         self.rise(self.heap.len() - 1);
     }
 
     fn stop_key(&mut self, key: u32) {
-        let Some(place) = self.places.get_mut(key as usize) else { return };
+        let Some(place) = self.place_mut(key) else { return };
         let hole = *place as usize;
         if *place == ABSENT {
             return;
@@ -188,13 +242,37 @@ impl Timers {
     }
 
     fn note_place(&mut self, at: usize) {
-        let key = self.heap[at].1 as usize;
-        self.places[key] = u32::try_from(at).unwrap_or(ABSENT);
+        let key = self.heap[at].1;
+        if let Some(place) = self.place_mut(key) {
+            *place = u32::try_from(at).unwrap_or(ABSENT);
+        }
+    }
+
+    fn place(&self, key: u32) -> Option<u32> {
+        let index = (key & !WATCH_BIT) as usize;
+        let place = if key & WATCH_BIT == 0 {
+            self.places.get(index)
+        } else {
+            self.watch_places.get(index)
+        };
+        place.copied()
+    }
+
+    fn place_mut(&mut self, key: u32) -> Option<&mut u32> {
+        if key & WATCH_BIT == 0 {
+            self.places.get_mut(key as usize)
+        } else {
+            self.watch_places.get_mut((key & !WATCH_BIT) as usize)
+        }
     }
 }
 
 fn job_key(job: JobId, timer: Timer) -> u32 {
     (u32::from(job.0) + 1) * KINDS as u32 + timer as u32
+}
+
+fn watch_key(watch: WatchId, timer: WatchTimer) -> u32 {
+    WATCH_BIT | (u32::from(watch.0) * WATCH_TIMERS.len() as u32 + timer as u32)
 }
 
 fn hash_of(at: Time, key: u32) -> u64 {
@@ -210,10 +288,10 @@ mod tests {
     proptest! {
         #[test]
         fn heap_agrees_with_a_sorted_list(
-            steps in proptest::collection::vec((0u16..20, 0usize..8, 0u64..50, any::<bool>()), 1..300)
+            steps in proptest::collection::vec((0u16..20, 0usize..11, 0u64..50, any::<bool>()), 1..300)
         ) {
             let mut timers = Timers::default();
-            timers.resize(20);
+            timers.resize(20, 0);
             let mut model = std::collections::BTreeMap::new();
             for (job, kind, at, arm) in steps {
                 let (job, timer) = (JobId(job), JOB_TIMERS[kind]);

@@ -81,7 +81,7 @@ impl Engine {
         if matches!(self.stage, Stage::Stopping { .. }) && !is_stop_code(code) {
             return;
         }
-        if matches!(slot.life, Life::Draining | Life::Ending | Life::Ended(_)) {
+        if slot.is_stopping() {
             return;
         }
         let spec = slot.spec.clone();
@@ -148,7 +148,9 @@ impl Engine {
             Life::Waiting | Life::BackingOff => {}
             // A service without a process is started once; there is nothing to run again.
             Life::Active if slot.spec.command.is_some() => {}
-            Life::Active | Life::Draining | Life::Ending | Life::Ended(_) => return,
+            Life::Active | Life::Draining | Life::Withdrawing | Life::Ending | Life::Ended(_) => {
+                return;
+            }
         }
         if slot.is_interval() && !self.use_interval_run(job) {
             return;
@@ -217,13 +219,11 @@ impl Engine {
             | Code::Stopped
             | Code::Skipped => match source {
                 Some(Source::Job(of)) => self.job_holds(of, clause.code),
-                Some(
-                    Source::Global
-                    | Source::Check(_)
-                    | Source::Watch(_)
-                    | Source::Lock(_)
-                    | Source::Signal(_),
-                )
+                Some(Source::Watch(of)) => {
+                    let is_healthy = self.watch_state(of).and_then(|state| state.is_healthy());
+                    is_healthy == Some(clause.code == Code::Healthy)
+                }
+                Some(Source::Global | Source::Check(_) | Source::Lock(_) | Source::Signal(_))
                 | None => is_seen(self),
             },
             Code::Changed
@@ -245,7 +245,7 @@ impl Engine {
             Code::Unhealthy => slot.health == Health::Unhealthy,
             Code::ExitSuccess => slot.last_exit.is_some_and(|exit| exit.is_success()),
             Code::ExitFailed => slot.last_exit.is_some_and(|exit| !exit.is_success()),
-            Code::Stopping => matches!(slot.life, Life::Draining | Life::Ending),
+            Code::Stopping => slot.is_stopping() && !slot.is_ended(),
             Code::Stopped => slot.life == Life::Ended(Outcome::Completed),
             Code::Skipped => slot.life == Life::Ended(Outcome::Skipped),
             _ => false,

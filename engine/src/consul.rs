@@ -1,0 +1,187 @@
+//! What the engine says to Consul and hears from it: typed, without HTTP. [`crate::wire`] puts it on
+//! the wire and takes it off.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{CheckStatus, Name};
+use crate::id::{JobId, WatchId};
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Owner {
+    /// The registration of a job.
+    Job(JobId),
+    /// A watch.
+    Watch(WatchId),
+}
+
+/// One request to Consul; its answer names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConsulOp {
+    /// Who asks.
+    pub owner: Owner,
+    /// Counts the owner's requests, from 1.
+    pub nth: u32,
+}
+
+/// What is asked of Consul.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ConsulRequest {
+    /// Registers a service with its TTL check at the agent.
+    Register(Box<Registration>),
+    /// Removes a service and its check from the agent.
+    Deregister {
+        /// The service's id.
+        service: Name,
+    },
+    /// Reports the status of a TTL check and starts its timer afresh.
+    Report {
+        /// The check's id.
+        check: Name,
+        /// Its status.
+        status: CheckStatus,
+        /// What the check said.
+        output: Box<str>,
+    },
+    /// Reads the instances of a service, waiting for a change when `index` is not zero.
+    Instances {
+        /// The service's name.
+        service: Box<str>,
+        /// A tag every instance must have.
+        tag: Option<Box<str>>,
+        /// The data centre, when it is not the agent's own.
+        dc: Option<Box<str>>,
+        /// Only those whose every check passes.
+        passing: bool,
+        /// The index of the last reading; 0 answers at once.
+        index: u64,
+        /// How long to wait for a change.
+        wait: Duration,
+    },
+    /// Reads one key, or all keys below a prefix, waiting for a change when `index` is not zero.
+    Keys {
+        /// The key or prefix.
+        key: Box<str>,
+        /// Whether it is a prefix.
+        recurse: bool,
+        /// The data centre, when it is not the agent's own.
+        dc: Option<Box<str>>,
+        /// The index of the last reading; 0 answers at once.
+        index: u64,
+        /// How long to wait for a change.
+        wait: Duration,
+    },
+}
+
+/// What a service is registered as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The service's id: its name and the host's.
+    pub id: Name,
+    /// The service's name.
+    pub name: Name,
+    /// Address; the agent's own when absent.
+    pub address: Option<IpAddr>,
+    /// Port.
+    pub port: u16,
+    /// Tags.
+    pub tags: Vec<Box<str>>,
+    /// Meta data.
+    pub meta: Vec<(Box<str>, Box<str>)>,
+    /// Whether the catalog may change the tags.
+    pub enable_tag_override: bool,
+    /// The id of its check.
+    pub check: Name,
+    /// How long a report holds; no check without.
+    pub ttl: Option<Duration>,
+    /// The status a check starts with when it is new.
+    pub status: CheckStatus,
+    /// What the check says about itself.
+    pub notes: Box<str>,
+    /// After how long critical Consul removes it.
+    pub deregister_critical_after: Option<Duration>,
+}
+
+/// What Consul answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ConsulReply {
+    /// It was done.
+    Done,
+    /// The instances of a service.
+    Instances {
+        /// The index of this reading.
+        index: u64,
+        /// The instances.
+        instances: Vec<Instance>,
+    },
+    /// Keys and their values.
+    Keys {
+        /// The index of this reading.
+        index: u64,
+        /// The entries, by key.
+        entries: Vec<Entry>,
+    },
+    /// It failed.
+    Failed(ConsulFailure),
+}
+
+/// Why a request to Consul failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ConsulFailure {
+    /// No answer came: not connected, cut off, or too late. Whether it was done is open.
+    Unreachable(Box<str>),
+    /// Consul, or something in between, answered with an error.
+    Refused {
+        /// The status of the answer.
+        status: u16,
+        /// The beginning of its body.
+        body: Box<str>,
+    },
+    /// The agent does not know the check or service.
+    Unknown,
+    /// The answer makes no sense: something else listens there.
+    Garbled(Box<str>),
+}
+
+/// One instance of a service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Instance {
+    /// The node it is registered at.
+    pub node: Box<str>,
+    /// Its id, unique on its node.
+    pub id: Box<str>,
+    /// Its own address, else its node's.
+    pub address: Box<str>,
+    /// Its port.
+    pub port: u16,
+    /// Its tags, as given.
+    pub tags: Vec<Box<str>>,
+    /// Its meta data, by key.
+    pub meta: Vec<(Box<str>, Box<str>)>,
+    /// Its weights: passing, warning.
+    pub weights: (u32, u32),
+    /// When it was registered, as an index: another incarnation has another one.
+    pub created: u64,
+}
+
+/// One key and its value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Entry {
+    /// The key.
+    pub key: Box<str>,
+    /// Its value, in base64 as Consul sends it.
+    pub value: Box<str>,
+    /// When it was last changed, as an index.
+    pub modified: u64,
+    /// The session that holds it.
+    pub session: Option<Box<str>>,
+}

@@ -1,0 +1,347 @@
+//! Watches: blocking queries with Consul's index rules, events on the edge, the last good set kept.
+//!
+//! The rules come from Consul's documentation of blocking queries: an index that goes back starts again
+//! at zero, a zero counts as one. After a failure the next query does not block, so that a change missed
+//! meanwhile shows at once.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::config::{Watch, WatchTarget};
+use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Entry, Instance, Owner};
+use crate::effect::{Effect, Level, Message};
+use crate::engine::{Engine, Stage};
+use crate::event::{Code, Source};
+use crate::id::WatchId;
+use crate::limits;
+use crate::random::mix;
+use crate::registration::catalog_delay;
+use crate::time::Time;
+use crate::timers::WatchTimer;
+
+/// What a watch has read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reading {
+    Instances(Vec<Instance>),
+    Keys(Vec<Entry>),
+}
+
+impl Reading {
+    fn len(&self) -> usize {
+        match self {
+            Reading::Instances(instances) => instances.len(),
+            Reading::Keys(entries) => entries.len(),
+        }
+    }
+}
+
+/// One watch's state.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchState {
+    pub(crate) spec: Watch,
+    nth: u32,
+    is_asking: bool,
+    asked_at: Time,
+    index: u64,
+    attempt: u32,
+    is_failing: bool,
+    is_stale: bool,
+    /// What was announced last.
+    announced: Option<Reading>,
+    /// What was read last and has to stay the same for a while.
+    settling: Option<Reading>,
+    hash: u64,
+}
+
+impl WatchState {
+    pub(crate) fn new(spec: Watch) -> WatchState {
+        WatchState {
+            spec,
+            nth: 0,
+            is_asking: false,
+            asked_at: Time(0),
+            index: 0,
+            attempt: 0,
+            is_failing: false,
+            is_stale: false,
+            announced: None,
+            settling: None,
+            hash: 0,
+        }
+    }
+
+    /// Tells whether the watched set is not empty; none before the first reading.
+    pub(crate) fn is_healthy(&self) -> Option<bool> {
+        self.announced.as_ref().map(|reading| reading.len() > 0)
+    }
+
+    fn fingerprint(&self, watch: WatchId) -> u64 {
+        let flags = u64::from(self.is_asking)
+            | u64::from(self.is_failing) << 1
+            | u64::from(self.is_stale) << 2
+            | u64::from(self.attempt) << 8
+            | u64::from(watch.0) << 48;
+        let mut hash = mix(flags, self.index);
+        hash = mix(hash, u64::from(self.nth) ^ self.asked_at.0.rotate_left(20));
+        hash = mix(hash, self.announced.as_ref().map_or(0, digest_of));
+        mix(hash, self.settling.as_ref().map_or(0, digest_of))
+    }
+}
+
+impl Engine {
+    /// Puts the watches of a configuration in place; one that is the same goes on with what it knows.
+    pub(crate) fn adopt_watches(&mut self) {
+        let old = core::mem::take(&mut self.watches);
+        for index in 0..old.len() {
+            self.timers.stop_all_of_watch(WatchId(index as u16));
+        }
+        let specs = self.config.watches.clone();
+        for spec in specs {
+            let kept = old.iter().find(|state| state.spec == spec);
+            let mut state = kept.cloned().unwrap_or_else(|| WatchState::new(spec));
+            // Its place may have changed: what was asked under the old one is asked again.
+            state.is_asking = false;
+            state.nth = state.nth.wrapping_add(1);
+            state.index = 0;
+            self.watches.push(state);
+        }
+        self.settle_watches();
+        if self.stage == Stage::Running {
+            self.begin_watches();
+        }
+    }
+
+    /// Asks for the first time, at once.
+    pub(crate) fn begin_watches(&mut self) {
+        for index in 0..self.watches.len() {
+            self.ask(WatchId(index as u16));
+        }
+    }
+
+    pub(crate) fn watch_state(&self, watch: WatchId) -> Option<&WatchState> {
+        self.watches.get(watch.index())
+    }
+
+    pub(crate) fn on_watch_timer(&mut self, watch: WatchId, timer: WatchTimer) {
+        match timer {
+            WatchTimer::Ask => self.ask(watch),
+            WatchTimer::Reply => {
+                let Some(state) = self.watch_state(watch) else { return };
+                let failure = ConsulFailure::Unreachable("no answer in time".into());
+                self.on_watch_reply(watch, state.nth, ConsulReply::Failed(failure));
+            }
+            WatchTimer::Settle => self.on_settled(watch),
+            WatchTimer::Stale => self.on_stale(watch),
+        }
+        self.settle_watch(watch);
+    }
+
+    fn ask(&mut self, watch: WatchId) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        let now = self.now.mono;
+        let Some(state) = self.watches.get_mut(watch.index()) else { return };
+        let Some((request, wait)) = request_of(state) else { return };
+        state.nth = state.nth.wrapping_add(1).max(1);
+        state.is_asking = true;
+        state.asked_at = now;
+        let op = ConsulOp { owner: Owner::Watch(watch), nth: state.nth };
+        // Consul adds up to a sixteenth to a wait (measured: 17/16 is never exceeded).
+        let timeout = limits::CONSUL_TIMEOUT + wait + wait / 16;
+        let overdue = now + timeout + Duration::from_secs(1);
+        self.timers.arm_watch(watch, WatchTimer::Reply, overdue);
+        self.out.push(Effect::Consul { op, request, timeout });
+        self.settle_watch(watch);
+    }
+
+    pub(crate) fn on_watch_reply(&mut self, watch: WatchId, nth: u32, reply: ConsulReply) {
+        let Some(state) = self.watches.get_mut(watch.index()) else { return };
+        if state.nth != nth || !state.is_asking {
+            return;
+        }
+        state.is_asking = false;
+        self.timers.stop_watch(watch, WatchTimer::Reply);
+        match reply {
+            ConsulReply::Instances { index, mut instances } => {
+                instances.sort_unstable();
+                for instance in &mut instances {
+                    instance.tags.sort_unstable();
+                }
+                self.on_read(watch, index, Reading::Instances(instances));
+            }
+            ConsulReply::Keys { index, entries } => {
+                self.on_read(watch, index, Reading::Keys(entries));
+            }
+            ConsulReply::Done => {
+                let failure = ConsulFailure::Garbled("not the answer that was asked for".into());
+                self.on_read_failed(watch, failure);
+            }
+            ConsulReply::Failed(failure) => self.on_read_failed(watch, failure),
+        }
+        self.settle_watch(watch);
+    }
+
+    fn on_read(&mut self, watch: WatchId, index: u64, reading: Reading) {
+        self.note_catalog_works();
+        let now = self.now.mono;
+        let Some(state) = self.watches.get_mut(watch.index()) else { return };
+        let is_going_back = index < state.index;
+        let is_news = index != state.index;
+        state.index = if is_going_back { 0 } else { index.max(1) };
+        state.attempt = 0;
+        state.is_failing = false;
+        state.is_stale = false;
+        let pause = if is_news { Duration::ZERO } else { limits::WATCH_PAUSE };
+        let next = now.max(state.asked_at + pause.max(limits::WATCH_SPACING));
+        self.timers.stop_watch(watch, WatchTimer::Stale);
+        self.timers.arm_watch(watch, WatchTimer::Ask, next);
+        self.consider(watch, reading);
+    }
+
+    /// Announces a reading that differs, at once or when it has stayed the same for long enough.
+    fn consider(&mut self, watch: WatchId, reading: Reading) {
+        let Some(state) = self.watches.get_mut(watch.index()) else { return };
+        if state.announced.as_ref() == Some(&reading) {
+            state.settling = None;
+            self.timers.stop_watch(watch, WatchTimer::Settle);
+        } else if state.spec.settle.is_zero() || state.announced.is_none() {
+            self.announce(watch, reading);
+        } else if state.settling.as_ref() != Some(&reading) {
+            let at = self.now.mono + state.spec.settle;
+            state.settling = Some(reading);
+            self.timers.arm_watch(watch, WatchTimer::Settle, at);
+        }
+    }
+
+    fn on_settled(&mut self, watch: WatchId) {
+        let Some(state) = self.watches.get_mut(watch.index()) else { return };
+        if let Some(reading) = state.settling.take() {
+            self.announce(watch, reading);
+        }
+    }
+
+    fn announce(&mut self, watch: WatchId, reading: Reading) {
+        let Some(state) = self.watches.get_mut(watch.index()) else { return };
+        let was_healthy = state.is_healthy();
+        let is_healthy = reading.len() > 0;
+        let count = u32::try_from(reading.len()).unwrap_or(u32::MAX);
+        state.announced = Some(reading);
+        state.settling = None;
+        let name = state.spec.name.clone();
+        self.log(Level::Info, None, Message::WatchChanged { watch: name, count });
+        self.publish(Code::Changed, Source::Watch(watch));
+        if was_healthy != Some(is_healthy) {
+            let code = if is_healthy { Code::Healthy } else { Code::Unhealthy };
+            self.publish(code, Source::Watch(watch));
+        }
+    }
+
+    fn on_read_failed(&mut self, watch: WatchId, failure: ConsulFailure) {
+        self.note_catalog_fails(failure);
+        let (seed, now) = (self.seed, self.now.mono);
+        let Some(state) = self.watches.get_mut(watch.index()) else { return };
+        state.attempt = state.attempt.saturating_add(1);
+        state.index = 0;
+        let key = mix(u64::from(watch.0) | 2 << 60, u64::from(state.nth));
+        let delay = catalog_delay(seed, key, state.attempt);
+        let is_first = !core::mem::replace(&mut state.is_failing, true);
+        if let Some(stale) = state.spec.stale
+            && is_first
+        {
+            self.timers.arm_watch(watch, WatchTimer::Stale, now + stale);
+        }
+        self.timers.arm_watch(watch, WatchTimer::Ask, now + delay);
+    }
+
+    fn on_stale(&mut self, watch: WatchId) {
+        let Some(state) = self.watches.get_mut(watch.index()) else { return };
+        if !state.is_failing || core::mem::replace(&mut state.is_stale, true) {
+            return;
+        }
+        let name = state.spec.name.clone();
+        self.log(Level::Warn, None, Message::WatchStale { watch: name });
+        self.publish(Code::Stale, Source::Watch(watch));
+    }
+
+    /// Nobody starts because of a watch any more.
+    pub(crate) fn end_watches(&mut self) {
+        for index in 0..self.watches.len() {
+            self.timers.stop_all_of_watch(WatchId(index as u16));
+        }
+    }
+
+    fn settle_watches(&mut self) {
+        self.watches_digest = 0;
+        for index in 0..self.watches.len() {
+            self.watches[index].hash = 0;
+            self.settle_watch(WatchId(index as u16));
+        }
+    }
+
+    fn settle_watch(&mut self, watch: WatchId) {
+        let Some(state) = self.watches.get_mut(watch.index()) else { return };
+        let hash = state.fingerprint(watch);
+        self.watches_digest ^= core::mem::replace(&mut state.hash, hash) ^ hash;
+    }
+}
+
+/// Builds the next query of a watch, and how long it may block; none for what Consul does not serve.
+fn request_of(state: &WatchState) -> Option<(ConsulRequest, Duration)> {
+    let index = state.index;
+    let wait = if index == 0 { Duration::ZERO } else { limits::WATCH_WAIT };
+    let dc = state.spec.dc.clone();
+    let keys = |key: &Box<str>, recurse: bool| ConsulRequest::Keys {
+        key: key.clone(),
+        recurse,
+        dc: dc.clone(),
+        index,
+        wait,
+    };
+    let request = match &state.spec.target {
+        WatchTarget::Service { name, tag } => ConsulRequest::Instances {
+            service: name.clone(),
+            tag: tag.clone(),
+            dc: dc.clone(),
+            passing: true,
+            index,
+            wait,
+        },
+        WatchTarget::Key(key) => keys(key, false),
+        WatchTarget::Prefix(prefix) => keys(prefix, true),
+        WatchTarget::File(_) => return None,
+    };
+    Some((request, wait))
+}
+
+/// Hashes a reading with fixed-width words only, so that it is the same on every machine.
+fn digest_of(reading: &Reading) -> u64 {
+    let bytes = |hash: u64, text: &str| {
+        let hash = text.as_bytes().chunks(8).fold(hash, |hash, chunk| {
+            let mut word = [0u8; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            mix(hash, u64::from_le_bytes(word))
+        });
+        mix(hash, text.len() as u64)
+    };
+    match reading {
+        Reading::Instances(instances) => instances.iter().fold(1, |hash, instance| {
+            let mut hash = bytes(bytes(hash, &instance.node), &instance.id);
+            hash = bytes(hash, &instance.address);
+            for tag in &instance.tags {
+                hash = bytes(hash, tag);
+            }
+            for (key, value) in &instance.meta {
+                hash = bytes(bytes(hash, key), value);
+            }
+            let weights = u64::from(instance.weights.0) << 32 | u64::from(instance.weights.1);
+            mix(mix(hash, weights ^ u64::from(instance.port).rotate_left(16)), instance.created)
+        }),
+        Reading::Keys(entries) => entries.iter().fold(2, |hash, entry| {
+            let hash = bytes(bytes(hash, &entry.key), &entry.value);
+            let hash = bytes(hash, entry.session.as_deref().unwrap_or(""));
+            mix(hash, entry.modified)
+        }),
+    }
+}
