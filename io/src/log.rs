@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
+use steersman_engine::consul::ConsulFailure;
 use steersman_engine::effect::{Changes, DropReason, Level, Message, ShutdownCause, StopPhase};
 use steersman_engine::front::{LogFormat, LogLevel};
 use steersman_engine::input::ExitStatus;
@@ -335,6 +336,7 @@ pub fn text(message: &Message) -> String {
             duration_text(*after),
             match phase {
                 StopPhase::Hooks => "waiting for jobs that react to its stopping",
+                StopPhase::Catalog => "waiting to be out of Consul",
                 StopPhase::Process => "waiting for its process to end",
             }
         ),
@@ -356,10 +358,34 @@ pub fn text(message: &Message) -> String {
         Message::Hurrying => String::from("asked again to stop: killing everything now"),
         Message::Maintenance { on: true } => String::from("maintenance is on"),
         Message::Maintenance { on: false } => String::from("maintenance is off"),
+        Message::CatalogBack => String::from("Consul can be reached again"),
+        Message::CatalogFails { failure } => {
+            format!("cannot use Consul, trying on: {}", failure_text(failure))
+        }
+        Message::Registered { service } => format!("registered in Consul as {service}"),
+        Message::RegistrationLost { service } => {
+            format!("Consul has forgotten {service}: registering it again")
+        }
+        Message::Deregistered { service } => format!("{service} is out of Consul"),
+        Message::DeregistrationAbandoned { service } => {
+            format!("cannot take {service} out of Consul in time: going on without")
+        }
+        Message::WatchChanged { watch, count } => format!("watch {watch}: {count} now"),
+        Message::WatchStale { watch } => {
+            format!("watch {watch}: out of reach for too long, the last reading is kept")
+        }
         Message::Reloaded(changes) => changes_text(changes),
         Message::ReloadRefused { reason } => {
             format!("cannot use the new configuration, the old one stays in force: {reason}")
         }
+    }
+}
+
+fn failure_text(failure: &ConsulFailure) -> String {
+    match failure {
+        ConsulFailure::Unreachable(reason) | ConsulFailure::Garbled(reason) => reason.to_string(),
+        ConsulFailure::Refused { status, body } => format!("it answered {status}: {body}"),
+        ConsulFailure::Unknown => String::from("it does not know what was asked about"),
     }
 }
 

@@ -196,6 +196,7 @@ impl Observer {
                 self.replies.insert(*request, (at, reply.clone()));
             }
             Effect::SetVariable { .. }
+            | Effect::Consul { .. }
             | Effect::Metric { .. }
             | Effect::LoadConfig
             | Effect::Applied(_)

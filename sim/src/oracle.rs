@@ -162,6 +162,7 @@ impl Oracle {
                 problem = problem.or_else(|| node.problem_of_exit(mono));
             }
             Effect::SetVariable { .. }
+            | Effect::Consul { .. }
             | Effect::Metric { .. }
             | Effect::Log(_)
             | Effect::Reply { .. }
