@@ -1,7 +1,9 @@
 //! The real adapter of steersman: processes, clocks, files and sockets around the pure engine.
 
 pub mod ask;
+pub mod journal;
 pub mod limits;
 pub mod log;
+pub mod output;
 pub mod process;
 pub mod writer;

@@ -26,3 +26,13 @@ pub const QUEUE_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The most that is written at once, and what a buffer keeps when it is empty.
 pub const WRITE_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest record of a job's line; a longer line becomes several records, each marked.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// How much is read from the pipe of a process that has ended: a pipe holds 64 KiB unless somebody
+/// made it larger, and whoever writes on must not keep us there.
+pub const PIPE_DRAIN_BYTES_MAX: usize = 1024 * 1024;
+
+/// How many pipes of one job may be kept open by processes that its ended runs left behind.
+pub const LINGERING_MAX: usize = 4;
