@@ -1,5 +1,7 @@
 //! Every bound of the adapter, with its reason.
 
+use std::time::Duration;
+
 /// The most connections to the control plane at once; further ones wait in the kernel's queue. Each
 /// may hold one body of [`BODY_BYTES_MAX`], so that 64 MiB is the most that the socket's owner can
 /// cost.
@@ -36,3 +38,17 @@ pub const PIPE_DRAIN_BYTES_MAX: usize = 1024 * 1024;
 
 /// How many pipes of one job may be kept open by processes that its ended runs left behind.
 pub const LINGERING_MAX: usize = 4;
+
+/// How often to look whether what a run left behind has gone. Each end is a signal anyway; this helps
+/// where `/proc` is not mounted.
+pub const LEFT_POLL: Duration = Duration::from_secs(1);
+
+/// At the end: how long to wait for killed orphans to go. The kernel takes them away in microseconds;
+/// one that sleeps in a broken device never goes.
+pub const SWEEP_PATIENCE: Duration = Duration::from_millis(100);
+
+/// At the end: how long a reader of the log may take for one piece before it counts as stalled.
+pub const DRAIN_PATIENCE: Duration = Duration::from_millis(250);
+
+/// At the end: how long a slow reader of the log is waited for in all.
+pub const DRAIN_MAX: Duration = Duration::from_secs(2);

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -214,9 +214,10 @@ impl Outputs {
     }
 }
 
-impl std::os::fd::AsRawFd for Outputs {
-    fn as_raw_fd(&self) -> RawFd {
-        std::os::fd::AsRawFd::as_raw_fd(&self.epoll.0)
+impl AsFd for Outputs {
+    /// Gives what becomes readable when a pipe does.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
     }
 }
 

@@ -34,7 +34,7 @@ use spawn::{Spawner, Streams};
 
 pub use system::{
     FileLimits, Received, SignalInbox, become_subreaper, hold_signals, keep_memory_small,
-    local_offset, raise_file_limit, release_signals,
+    local_offset, raise_file_limit, release_signals, watch,
 };
 
 /// A process that has just been started.

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use steersman_engine::event::SignalName;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The signals that reach the supervisor through [`SignalInbox`].
 const TAKEN: [libc::c_int; 6] =
@@ -123,10 +125,20 @@ impl SignalInbox {
     }
 }
 
-impl std::os::fd::AsRawFd for SignalInbox {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        raw(self.0.as_fd())
+impl AsFd for SignalInbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
+}
+
+/// Lets the runtime wait until a descriptor is readable. To be called inside the runtime.
+///
+/// # Errors
+/// When the kernel has no descriptor left.
+pub fn watch(fd: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
+    let own = fd.as_fd().try_clone_to_owned()?;
+    // SAFETY: an `OwnedFd` gives the same descriptor as long as it lives, and keeps it open.
+    Ok(unsafe { AsyncFd::register_with_interest(own, Interest::READABLE)? })
 }
 
 fn raw(fd: BorrowedFd<'_>) -> std::os::fd::RawFd {

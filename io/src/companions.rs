@@ -1,0 +1,67 @@
+//! What goes along with the driver: telemetry, the recorder, readers of events.
+
+use steersman_engine::config::Config;
+use steersman_engine::front::Settings;
+use steersman_engine::{Effect, Engine, Event, Input, Stamp};
+
+use crate::ask::Subscriber;
+
+/// Whoever wants to know what the driver does. Nothing in it may wait.
+pub trait Companions {
+    /// Takes down an input before the engine gets it.
+    fn begin_step(&mut self, now: Stamp, input: &Input);
+
+    /// Takes down what the engine made of it.
+    fn end_step(&mut self, engine: &Engine, effects: &[Effect]);
+
+    /// Hears of an event.
+    fn published(&mut self, now: Stamp, event: Event, engine: &Engine);
+
+    /// Takes a value for a user's metric.
+    fn metric(&mut self, name: &str, value: f64);
+
+    /// Puts new settings in force; gives what went wrong, for the log.
+    fn apply(&mut self, config: &Config, settings: &Settings) -> Vec<String>;
+
+    /// Adds a reader of events.
+    fn subscribe(&mut self, subscriber: Subscriber);
+
+    /// Gives what the recorder holds.
+    fn trace(&self) -> bytes::Bytes;
+
+    /// Says something worth the log, if there is something.
+    fn complaint(&mut self) -> Option<String>;
+
+    /// Ends; whatever is to be kept is on disk afterwards.
+    fn finish(&mut self);
+}
+
+/// Nobody: nothing is recorded or counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoCompanions;
+
+impl Companions for NoCompanions {
+    fn begin_step(&mut self, _now: Stamp, _input: &Input) {}
+
+    fn end_step(&mut self, _engine: &Engine, _effects: &[Effect]) {}
+
+    fn published(&mut self, _now: Stamp, _event: Event, _engine: &Engine) {}
+
+    fn metric(&mut self, _name: &str, _value: f64) {}
+
+    fn apply(&mut self, _config: &Config, _settings: &Settings) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn subscribe(&mut self, _subscriber: Subscriber) {}
+
+    fn trace(&self) -> bytes::Bytes {
+        bytes::Bytes::new()
+    }
+
+    fn complaint(&mut self) -> Option<String> {
+        None
+    }
+
+    fn finish(&mut self) {}
+}
