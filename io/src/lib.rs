@@ -7,6 +7,7 @@ pub mod interfaces;
 pub mod journal;
 pub mod limits;
 pub mod log;
+pub mod message;
 pub mod output;
 pub mod process;
 pub mod writer;

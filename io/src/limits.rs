@@ -52,3 +52,6 @@ pub const DRAIN_PATIENCE: Duration = Duration::from_millis(250);
 
 /// At the end: how long a slow reader of the log is waited for in all.
 pub const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// How many answers of Consul may wait for the driver; further ones wait where they were received.
+pub const CONSUL_ANSWERS_MAX: usize = 64;

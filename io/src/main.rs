@@ -29,7 +29,8 @@ fn main() -> ExitCode {
             return ExitCode::from(STATUS_BAD_USAGE);
         }
     };
-    match driver::run(Setup { loaded, seed: seed(), reader }, |_, _| Ok(NoCompanions)) {
+    match driver::run(Setup { loaded, seed: seed(), reader }, |_, ways| Ok(NoCompanions::new(ways)))
+    {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             eprintln!("{error}");
