@@ -13,7 +13,6 @@ use crate::input::{ExitStatus, Tree};
 use crate::random;
 use crate::slot::{Health, Life, Process, Told};
 use crate::timers::Timer;
-use crate::variable;
 
 /// What a program that cannot be started counts as (POSIX sh 2.8.2: "command not found").
 const START_FAILED: ExitStatus = ExitStatus::Code(127);
@@ -52,7 +51,7 @@ impl Engine {
         slot.process = Process::Running { pid, since: now };
         slot.checks_since = now;
         let (told, stop_signal) = (slot.told, slot.spec.stop_signal);
-        let name = variable::of_job("CONTAINERPILOT", &slot.spec.name, "PID");
+        let name = slot.pid_variable.clone();
         self.set_variable(name, Some(pid.to_string().into()));
         self.log(Level::Debug, Some(run.job), Message::Started { pid });
         // What was asked for while the process was not there yet had nobody to reach.
@@ -102,7 +101,7 @@ impl Engine {
             Tree::Gone => Process::None,
             Tree::Left => Process::Leftovers,
         };
-        let name = variable::of_job("CONTAINERPILOT", &slot.spec.name, "PID");
+        let name = slot.pid_variable.clone();
         self.set_variable(name, None);
         self.report_end(job, status);
         let code = if status.is_success() { Code::ExitSuccess } else { Code::ExitFailed };
