@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::config::{Name, Signal};
+use crate::defect::Defect;
 use crate::effect::{Effect, Refusal, Reply};
 use crate::engine::{Engine, Stage};
 use crate::id::{JobId, RequestId};
@@ -14,7 +15,9 @@ use crate::variable;
 impl Engine {
     pub(crate) fn on_control(&mut self, request: RequestId, command: Control) {
         let reply = match command {
-            _ if self.stage != Stage::Running => Reply::Refused(Refusal::Stopping),
+            _ if self.stage != Stage::Running && !self.planted(Defect::ControlWhileStopping) => {
+                Reply::Refused(Refusal::Stopping)
+            }
             Control::PutEnv(variables) => self.on_put_env(variables),
             Control::PutMetric(values) => self.on_put_metric(values),
             Control::Reload { all } => return self.on_reload_asked(request, all),
@@ -32,7 +35,7 @@ impl Engine {
         };
         let bad: Vec<_> =
             variables.iter().filter(|entry| is_bad(entry)).map(|entry| entry.0.clone()).collect();
-        if !bad.is_empty() {
+        if !bad.is_empty() && !self.planted(Defect::BadVariablesSet) {
             return Reply::Refused(Refusal::BadVariables(bad));
         }
         let mut changed = Vec::with_capacity(variables.len());
@@ -52,7 +55,7 @@ impl Engine {
             .filter(|entry| find(&entry.0).is_none())
             .map(|entry| entry.0.clone())
             .collect();
-        if !unknown.is_empty() {
+        if !unknown.is_empty() && !self.planted(Defect::UnknownMetricSwallowed) {
             return Reply::Refused(Refusal::UnknownMetrics(unknown));
         }
         let mut changed = Vec::with_capacity(values.len());
@@ -66,7 +69,7 @@ impl Engine {
     }
 
     fn on_maintenance_asked(&mut self, on: bool) -> Reply {
-        if self.maintenance == on {
+        if self.maintenance == on && !self.planted(Defect::MaintenanceTwice) {
             return Reply::Unchanged;
         }
         self.set_maintenance(on);
@@ -81,6 +84,9 @@ impl Engine {
             Some(slot) if matches!(slot.process, Process::Running { .. }) => {
                 let run = slot.run_id(job);
                 self.out.push(Effect::Signal { run, signal });
+                if self.planted(Defect::SignalStopsJob) {
+                    self.begin_stop(job);
+                }
                 Reply::Changed([name.into()].into())
             }
             _ => Reply::Refused(Refusal::NotRunning(name)),
@@ -91,10 +97,11 @@ impl Engine {
         let Some(job) = self.find_job(&name) else {
             return Reply::Refused(Refusal::UnknownJob(name));
         };
+        let is_forgetful = self.planted(Defect::RestartOnlyStops);
         let Some(slot) = self.slot_mut(job) else {
             return Reply::Refused(Refusal::UnknownJob(name));
         };
-        if slot.successor == Successor::Nothing {
+        if slot.successor == Successor::Nothing && !is_forgetful {
             slot.successor = Successor::Job { spec: slot.spec.clone(), start: true };
         }
         match slot.life {

@@ -8,13 +8,232 @@ use crate::engine::Engine;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Defects(u128);
 
-/// One deliberate defect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Defect {
+macro_rules! defects {
+    ($($(#[$doc:meta])* $variant:ident,)+) => {
+        /// One deliberate defect.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Defect { $($(#[$doc])* $variant),+ }
+
+        impl Defect {
+            /// Every defect, in the order of their numbers.
+            pub const ALL: &'static [Defect] = &[$(Defect::$variant),+];
+        }
+    };
+}
+
+defects! {
     /// A late result of an earlier run counts for the present one.
     StaleResultCounts,
+    /// A result that comes twice counts twice.
+    RepeatedResultCounts,
+    /// A signal that comes before the beginning is lost.
+    SignalBeforeBeginLost,
+    /// SIGINT does nothing.
+    InterruptIgnored,
+    /// SIGUSR1 does nothing.
+    LogsNotReopened,
+    /// A job on the global startup counts as impossible before it has seen the event.
+    StartupJudgedTooEarly,
+    /// `once` reacts every time.
+    OnceEveryTime,
+    /// `each` reacts the first time only.
+    EachOnlyOnce,
+    /// Several triggers during a run are one further run.
+    TriggersMerged,
+    /// Every tick of an interval during a run is kept.
+    TicksPileUp,
+    /// Waiting starts have no bound.
+    PendingUnbounded,
+    /// A trigger during a run is forgotten.
+    TriggersDuringRunLost,
+    /// The next tick counts from when the last one was looked at, and a little later.
+    IntervalDrifts,
+    /// An interval job does not count its runs.
+    IntervalRunsNotCounted,
+    /// The limit for the trigger is not cancelled by the start.
+    TriggerTimeoutOutlivesStart,
+    /// A job that gives up waiting does not say so.
+    GivesUpSilently,
+    /// A job never gives up waiting.
+    NeverGivesUp,
+    /// One of several conditions is enough.
+    AllIsAny,
+    /// Conditions are judged on what was ever seen.
+    AllOnEdges,
+    /// A signal that came before the other conditions held is forgotten.
+    AllForgetsOccurrences,
+    /// Only the first of several alternatives counts.
+    AnyIsFirstOnly,
+    /// A job that can never start waits for ever.
+    ImpossibleNotSeen,
+    /// A job that never ran is said to have stopped.
+    SkippedCountsAsStopped,
+    /// Ordinary events still start jobs during a shutdown.
+    StartsAfterStop,
+    /// A start event during a run ends the job.
+    SecondStartEndsJob,
+    /// Restarts are not counted down.
+    RestartsNotCounted,
+    /// Success is not restarted.
+    RestartOnlyAfterFailure,
+    /// A job runs again beside what its earlier run left behind.
+    RestartBesideChild,
+    /// A process counts as running until its children have gone.
+    EndWaitsForChild,
+    /// A crash loop restarts without delay.
+    BackoffNone,
+    /// The wait between restarts stays short.
+    BackoffDoesNotGrow,
+    /// Equal jobs restart in step.
+    BackoffWithoutJitter,
+    /// The first restart waits as well.
+    FirstRestartWaits,
+    /// Good running forgives nothing.
+    BackoffNeverForgives,
+    /// A new process inherits the health of the old one.
+    HealthSurvivesRestart,
+    /// The time limit of a run goes on counting into the next.
+    RunTimeoutOutlivesRun,
+    /// A run may take for ever.
+    RunTimeoutIgnored,
+    /// What a run left behind is left alone.
+    ChildLeftAlone,
+    /// A process that cannot be started leaves its job hanging.
+    StartFailureForgotten,
+    /// A stop that was asked for while the process was starting is forgotten.
+    StopWhileStartingLost,
+    /// The variable with a process id outlives the process.
+    PidVariableStays,
+    /// The container ends with 0 whatever its jobs did.
+    FailureForgotten,
+    /// The container ends with the status of the last job to end.
+    LastFailureWins,
+    /// An end by a signal shows the bare number.
+    SignalStatusRaw,
+    /// The end of an essential job means nothing.
+    EssentialIgnored,
+    /// An essential job ends the container although restarts are left.
+    EssentialNotRestarted,
+    /// The signal of a stop goes to a process that has gone.
+    GoneProcessSignalled,
+    /// `stopped` is published right after the signal.
+    StoppedBeforeGone,
+    /// A stop does not wait for its hooks.
+    HooksNotWaitedFor,
+    /// Of several hooks only the last is waited for.
+    LastHookOnly,
+    /// The stop timeout of a job is ignored.
+    HookLimitIgnored,
+    /// Hooks that took too long go on.
+    HooksNotCut,
+    /// The patience of a job is ignored.
+    KillTimeoutIgnored,
+    /// A stop kills without giving time.
+    KilledAtOnce,
+    /// Every job is stopped with SIGTERM.
+    StopSignalIgnored,
+    /// A process that ignores the stop is left alone until the budget is spent.
+    NeverKilled,
+    /// The budget of a shutdown is not enforced.
+    BudgetNotEnforced,
+    /// A second SIGTERM does not hurry.
+    SecondTermIgnored,
+    /// A process that cannot be killed holds the container for ever.
+    UnkillableHolds,
+    /// The container waits for the whole budget when all has gone.
+    SleepsOutTheBudget,
+    /// A container that had to kill ends with 0.
+    UncleanForgotten,
+    /// A job that was asked to stop is started again.
+    RestartedWhenStopped,
+    /// Dropped triggers are not mentioned.
+    DroppedSilently,
+    /// At a shutdown a job that never ran is said to have stopped.
+    StoppedWithoutHavingRun,
+    /// A reload under way brings its jobs back up after a stop.
+    ReloadOutranksStop,
+    /// A check goes on when its job stops.
+    ChecksOutliveJob,
+    /// `healthy` is published at every check.
+    HealthyEveryTime,
+    /// `unhealthy` is published at every check.
+    UnhealthyEveryTime,
+    /// A first result that is bad is no event.
+    FirstFailureSilent,
+    /// The first failure counts at once.
+    RetriesIgnored,
+    /// Failures add up although there was success between them.
+    RetriesNotInARow,
+    /// Failures count from the start.
+    StartPeriodIgnored,
+    /// Failures in the start period do not count even after a success.
+    StartPeriodHidesAll,
+    /// The start interval is ignored.
+    StartIntervalIgnored,
+    /// A check may take for ever.
+    CheckTimeoutIgnored,
+    /// The result of a check that took too long still counts.
+    LateCheckCounts,
+    /// A check of an earlier run says something about the present one.
+    StaleCheckCounts,
+    /// A check begins although the one before has not ended.
+    ChecksOverlap,
+    /// A check slower than its interval is the last one.
+    SlowCheckEndsChecking,
+    /// The first check comes at the start.
+    FirstCheckAtOnce,
+    /// The ends of checks are no events.
+    CheckEndsNotPublished,
+    /// A check that cannot be started blocks all later ones.
+    CheckStartFailureForgotten,
+    /// What a check left behind is left alone.
+    CheckChildLeftAlone,
+    /// A check that failed counts as passed.
+    CheckFailureIsSuccess,
+    /// Maintenance that is on can be switched on.
+    MaintenanceTwice,
+    /// A new process ends maintenance.
+    MaintenanceEndsWithProcess,
+    /// Checks go on in maintenance.
+    ChecksInMaintenance,
+    /// Checks do not come back after maintenance.
+    ChecksNotResumed,
+    /// Maintenance is no event.
+    MaintenanceSilent,
+    /// A reload restarts what did not change.
+    ReloadRestartsUnchanged,
+    /// A reload of everything reloads only what changed.
+    ReloadAllForgotten,
+    /// A reload gives unchanged jobs their restarts back.
+    ReloadForgetsCounts,
+    /// A reload drops the waiting starts of unchanged jobs.
+    ReloadDropsPending,
+    /// A replaced job starts before its old process has gone.
+    ReloadOverlaps,
+    /// A broken configuration file ends the container.
+    BadConfigStops,
+    /// Every reload reads the file.
+    ReloadsNotMerged,
+    /// A reload that is asked for while one is under way is answered and forgotten.
+    LastReloadLost,
+    /// A job that left the configuration runs on.
+    RemovedJobRunsOn,
+    /// A job that a reload added is not started.
+    NewJobNotStarted,
+    /// The control plane changes things while everything stops.
+    ControlWhileStopping,
+    /// A signal sent to a job also stops it.
+    SignalStopsJob,
+    /// A restart over the control plane only stops.
+    RestartOnlyStops,
+    /// Names that are no variables are set all the same.
+    BadVariablesSet,
+    /// A value for an unknown metric is swallowed.
+    UnknownMetricSwallowed,
 }
+
+const _: () = assert!(Defect::ALL.len() <= 128, "a bit for each");
 
 impl Engine {
     /// Switches a defect on.

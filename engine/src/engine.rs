@@ -258,6 +258,13 @@ impl Engine {
         for job in self.order.clone() {
             self.begin_job(job);
         }
+        if self.planted(Defect::StartupJudgedTooEarly) {
+            self.after_startup();
+        }
+    }
+
+    /// Looks for jobs that can never start, when those that react to the startup have seen it.
+    fn after_startup(&mut self) {
         for job in self.order.clone() {
             self.check_possible(job);
         }
@@ -265,12 +272,14 @@ impl Engine {
 
     fn on_signal(&mut self, signal: SignalName) {
         match signal {
+            SignalName::Int if self.planted(Defect::InterruptIgnored) => {}
             SignalName::Term | SignalName::Int => self.on_stop_asked(),
             SignalName::Hup | SignalName::Usr2 => {
                 if self.stage == Stage::Running {
                     self.publish(Code::Signal, Source::Signal(signal));
                 }
             }
+            SignalName::Usr1 if self.planted(Defect::LogsNotReopened) => {}
             SignalName::Usr1 => self.out.push(Effect::ReopenLogs),
         }
     }
@@ -310,6 +319,10 @@ impl Engine {
             self.end_builtin_jobs();
             self.deliver();
         }
+        let is_sleepy = self.planted(Defect::SleepsOutTheBudget);
+        if matches!(self.stage, Stage::Stopping { spent: false, .. }) && is_sleepy {
+            return;
+        }
         if self.alive == 0 && matches!(self.stage, Stage::Running | Stage::Stopping { .. }) {
             self.exit();
         }
@@ -329,6 +342,7 @@ impl Engine {
     /// Does what must wait until every job has seen an event.
     fn after_event(&mut self, event: Event) {
         match (event.code, event.source) {
+            (Code::Startup, Source::Global) => self.after_startup(),
             (Code::Stopping, Source::Job(job)) => self.after_stopping(job),
             (Code::Stopped | Code::Skipped, Source::Job(job)) => self.after_end(job),
             (Code::Shutdown, Source::Global) => self.stop_all(),

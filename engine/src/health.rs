@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 use crate::config::Signal;
+use crate::defect::Defect;
 use crate::effect::{Effect, Level, Message};
 use crate::engine::Engine;
 use crate::event::{Code, Source};
@@ -20,15 +21,23 @@ impl Engine {
         if slot.spec.health.is_none() || self.maintenance || !slot.is_serving() {
             return;
         }
-        let next = self.now.mono + self.check_delay(slot);
-        self.timers.arm(job, Timer::CheckDue, next);
+        let delay = self.check_delay(slot);
+        let is_hasty = self.planted(Defect::FirstCheckAtOnce);
+        let delay = if is_hasty { Duration::ZERO } else { delay };
+        self.timers.arm(job, Timer::CheckDue, self.now.mono + delay);
     }
 
     /// Stops checking: the process has ended, the job stops, or maintenance began.
     pub(crate) fn end_checks(&mut self, job: JobId) {
+        if self.planted(Defect::ChecksOutliveJob) {
+            return;
+        }
         self.timers.stop(job, Timer::CheckDue);
         self.timers.stop(job, Timer::Check);
         let Some(slot) = self.slot(job) else { return };
+        if self.planted(Defect::StaleCheckCounts) {
+            return;
+        }
         if let Check::Running { of, decided: false } = slot.check {
             let run = slot.check_id(job);
             self.out.push(Effect::Signal { run, signal: Signal::KILL });
@@ -46,9 +55,12 @@ impl Engine {
         }
         let (command, timeout) = (health.command.clone(), health.timeout);
         let is_idle = slot.check == Check::Idle;
+        if !is_idle && self.planted(Defect::SlowCheckEndsChecking) {
+            return;
+        }
         let next = self.now.mono + self.check_delay(slot);
         self.timers.arm(job, Timer::CheckDue, next);
-        if !is_idle {
+        if !is_idle && !self.planted(Defect::ChecksOverlap) {
             return;
         }
         let Some(command) = command else { return self.on_judged(job, true, "".into()) };
@@ -62,6 +74,9 @@ impl Engine {
 
     /// The check takes too long: it has failed now, whenever it may end.
     pub(crate) fn on_check_timeout(&mut self, job: JobId) {
+        if self.planted(Defect::CheckTimeoutIgnored) {
+            return;
+        }
         let Some(slot) = self.slot_mut(job) else { return };
         let Check::Running { of, decided: false } = slot.check else { return };
         slot.check = Check::Running { of, decided: true };
@@ -75,6 +90,9 @@ impl Engine {
     }
 
     pub(crate) fn on_check_start_failed(&mut self, run: RunId, reason: Box<str>) {
+        if self.planted(Defect::CheckStartFailureForgotten) {
+            return;
+        }
         let status = ExitStatus::Code(127);
         self.on_check_exited(run, status, Tree::Gone, reason);
     }
@@ -98,15 +116,17 @@ impl Engine {
             Tree::Gone => Check::Idle,
             Tree::Left => Check::Leftovers,
         };
-        if tree == Tree::Left {
+        if tree == Tree::Left && !self.planted(Defect::CheckChildLeftAlone) {
             self.out.push(Effect::Signal { run, signal: Signal::KILL });
         }
-        if decided {
+        if decided && !self.planted(Defect::LateCheckCounts) {
             return;
         }
-        let is_passed = status.is_success();
+        let is_passed = status.is_success() || self.planted(Defect::CheckFailureIsSuccess);
         let code = if is_passed { Code::ExitSuccess } else { Code::ExitFailed };
-        self.publish(code, Source::Check(job));
+        if !self.planted(Defect::CheckEndsNotPublished) {
+            self.publish(code, Source::Check(job));
+        }
         self.judge(job, of, is_passed, bounded(output));
     }
 
@@ -123,31 +143,48 @@ impl Engine {
     /// Uses a result, unless it is about an earlier run or nobody wants it now.
     fn judge(&mut self, job: JobId, of: u32, is_passed: bool, output: Box<str>) {
         let Some(slot) = self.slot(job) else { return };
-        if of == slot.runs && slot.is_serving() && !self.maintenance {
+        let is_present = of == slot.runs || self.planted(Defect::StaleCheckCounts);
+        if is_present
+            && slot.is_serving()
+            && (!self.maintenance || self.planted(Defect::ChecksInMaintenance))
+        {
             self.on_judged(job, is_passed, output);
         }
     }
 
     fn on_judged(&mut self, job: JobId, is_passed: bool, output: Box<str>) {
         let now = self.now.mono;
+        let is_chatty = self.planted(Defect::HealthyEveryTime);
+        let is_nagging = self.planted(Defect::UnhealthyEveryTime);
+        let is_quiet = self.planted(Defect::FirstFailureSilent);
+        let is_strict = self.planted(Defect::RetriesIgnored);
+        let is_adding = self.planted(Defect::RetriesNotInARow);
+        let is_lenient = self.planted(Defect::StartPeriodIgnored);
+        let is_hiding = self.planted(Defect::StartPeriodHidesAll);
         let Some(slot) = self.slot_mut(job) else { return };
         let Some(health) = slot.spec.health.clone() else { return };
         if is_passed {
-            slot.failures = 0;
-            if slot.health != Health::Healthy {
+            if !is_adding {
+                slot.failures = 0;
+            }
+            if slot.health != Health::Healthy || is_chatty {
                 slot.health = Health::Healthy;
                 self.log(Level::Info, Some(job), Message::BecameHealthy);
                 self.publish(Code::Healthy, Source::Job(job));
             }
             return self.report_health(job, true, output);
         }
-        let is_starting =
-            slot.health == Health::Unknown && now.since(slot.checks_since) < health.start_period;
-        if is_starting {
+        let is_starting = (slot.health == Health::Unknown || is_hiding)
+            && now.since(slot.checks_since) < health.start_period;
+        if is_starting && !is_lenient {
             return;
         }
         slot.failures = slot.failures.saturating_add(1);
-        if slot.failures >= health.retries.max(1) && slot.health != Health::Unhealthy {
+        let retries = if is_strict { 1 } else { health.retries.max(1) };
+        if slot.failures >= retries && (slot.health != Health::Unhealthy || is_nagging) {
+            if is_quiet && slot.health == Health::Unknown {
+                return;
+            }
             slot.health = Health::Unhealthy;
             self.log(Level::Warn, Some(job), Message::BecameUnhealthy { output: output.clone() });
             self.publish(Code::Unhealthy, Source::Job(job));
@@ -160,7 +197,7 @@ impl Engine {
         self.maintenance = on;
         self.log(Level::Info, None, Message::Maintenance { on });
         for job in self.order.clone() {
-            if on {
+            if on && !self.planted(Defect::ChecksInMaintenance) {
                 self.end_checks(job);
                 self.forget_report(job);
             }
@@ -173,12 +210,14 @@ impl Engine {
                 slot.failures = 0;
                 slot.checks_since = now;
             }
-            if !on {
+            if !on && !self.planted(Defect::ChecksNotResumed) {
                 self.begin_checks(job);
             }
         }
         let code = if on { Code::EnterMaintenance } else { Code::ExitMaintenance };
-        self.publish(code, Source::Global);
+        if !self.planted(Defect::MaintenanceSilent) {
+            self.publish(code, Source::Global);
+        }
     }
 
     /// Gives the time to the next check: `startInterval` until the first success within the start
@@ -188,7 +227,9 @@ impl Engine {
         let is_starting = slot.health == Health::Unknown
             && self.now.mono.since(slot.checks_since) < health.start_period;
         let delay = match health.start_interval {
-            Some(interval) if is_starting => interval,
+            Some(interval) if is_starting && !self.planted(Defect::StartIntervalIgnored) => {
+                interval
+            }
             Some(_) | None => health.interval,
         };
         delay.max(limits::INTERVAL_MIN)

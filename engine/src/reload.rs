@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::config::{Config, Job, Name};
+use crate::defect::Defect;
 use crate::effect::{Changes, Effect, Level, Message, Refusal, Reply};
 use crate::engine::{Engine, Stage};
 use crate::id::{JobId, RequestId};
@@ -71,7 +72,7 @@ impl Engine {
 
     /// Asks for the file to be read; requests that come meanwhile wait for one further reading.
     pub(crate) fn on_reload_asked(&mut self, request: RequestId, all: bool) {
-        if self.loading.is_empty() {
+        if self.loading.is_empty() || self.planted(Defect::ReloadsNotMerged) {
             self.loading.push((request, all));
             self.out.push(Effect::LoadConfig);
         } else if self.reload_again.len() < limits::RELOADS_WAITING_MAX {
@@ -92,11 +93,19 @@ impl Engine {
             Ok(config) => Reply::Reloaded(self.apply(*config, all)),
             Err(reason) => {
                 self.log(Level::Error, None, Message::ReloadRefused { reason: reason.clone() });
+                if self.planted(Defect::BadConfigStops) {
+                    self.on_stop_asked();
+                }
                 Reply::Refused(Refusal::BadConfig(reason))
             }
         };
         for (request, _) in waiting {
             self.out.push(Effect::Reply { request, reply: reply.clone() });
+        }
+        if self.planted(Defect::LastReloadLost) {
+            for (request, _) in core::mem::take(&mut self.reload_again) {
+                self.out.push(Effect::Reply { request, reply: Reply::Unchanged });
+            }
         }
         if !self.reload_again.is_empty() {
             self.loading = core::mem::take(&mut self.reload_again);
@@ -154,6 +163,9 @@ impl Engine {
             self.remove_job(job, &mut changes);
         }
         for job in fresh {
+            if self.planted(Defect::NewJobNotStarted) {
+                continue;
+            }
             self.begin_job_late(job);
         }
         for job in self.order.clone() {
@@ -166,6 +178,10 @@ impl Engine {
     }
 
     fn change_job(&mut self, job: JobId, spec: Arc<Job>, all: bool, changes: &mut Changes) {
+        let is_total = self.planted(Defect::ReloadRestartsUnchanged);
+        let is_half = self.planted(Defect::ReloadAllForgotten);
+        let is_forgetful = self.planted(Defect::ReloadForgetsCounts);
+        let is_dropping = self.planted(Defect::ReloadDropsPending);
         let Some(slot) = self.slot_mut(job) else { return };
         let wanted = match &slot.successor {
             Successor::Job { spec, .. } => spec.clone(),
@@ -173,11 +189,19 @@ impl Engine {
         };
         let was_leaving = slot.successor == Successor::Removal;
         let mut difference = difference(&wanted, &spec);
-        if all || was_leaving {
+        if (all && !is_half) || was_leaving || is_total {
             difference = Difference::Process;
         }
         match difference {
-            Difference::None => changes.unchanged += 1,
+            Difference::None => {
+                changes.unchanged += 1;
+                if is_forgetful {
+                    slot.restarts_left = spec.restarts;
+                }
+                if is_dropping {
+                    slot.pending = 0;
+                }
+            }
             Difference::Settings => {
                 changes.updated.push(spec.name.clone());
                 if let Successor::Job { spec: next, .. } = &mut slot.successor {
@@ -213,6 +237,10 @@ impl Engine {
         let Some(slot) = self.slot(job) else { return };
         let Successor::Job { .. } = slot.successor else { return };
         match slot.life {
+            Life::Active if self.planted(Defect::ReloadOverlaps) => {
+                self.tell_to_stop(job);
+                self.succeed_living(job);
+            }
             Life::Ended(_) => self.succeed(job),
             Life::Waiting if slot.runs_of_definition == 0 => {
                 self.timers.stop_all(job);
@@ -227,6 +255,10 @@ impl Engine {
         let Some(slot) = self.slot_mut(job) else { return };
         changes.removed.push(slot.spec.name.clone());
         slot.successor = Successor::Removal;
+        if self.planted(Defect::RemovedJobRunsOn) {
+            return;
+        }
+        let Some(slot) = self.slot(job) else { return };
         match slot.life {
             Life::Ended(_) => self.succeed(job),
             Life::Waiting if slot.runs_of_definition == 0 => self.skip(job),

@@ -5,6 +5,7 @@ use alloc::string::ToString;
 use core::time::Duration;
 
 use crate::config::{Backoff, Restarts, Signal, SourceName, Trigger};
+use crate::defect::Defect;
 use crate::effect::{Effect, Level, Message};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
@@ -13,6 +14,7 @@ use crate::input::{ExitStatus, Tree};
 use crate::random;
 use crate::slot::{Health, Life, Process, Told};
 use crate::timers::Timer;
+use crate::variable;
 
 /// What a program that cannot be started counts as (POSIX sh 2.8.2: "command not found").
 const START_FAILED: ExitStatus = ExitStatus::Code(127);
@@ -21,7 +23,10 @@ impl Engine {
     /// Starts a free job.
     pub(crate) fn start_run(&mut self, job: JobId) {
         let now = self.now.mono;
-        self.timers.stop(job, Timer::Trigger);
+        let is_counting = self.planted(Defect::RunTimeoutOutlivesRun);
+        if !self.planted(Defect::TriggerTimeoutOutlivesStart) {
+            self.timers.stop(job, Timer::Trigger);
+        }
         self.timers.stop(job, Timer::Restart);
         let Some(slot) = self.slot_mut(job) else { return };
         slot.life = Life::Active;
@@ -38,7 +43,9 @@ impl Engine {
         slot.runs = slot.runs.wrapping_add(1).max(1);
         slot.process = Process::Starting { since: now };
         let run = slot.run_id(job);
-        if let Some(timeout) = slot.spec.timeout {
+        if let Some(timeout) = slot.spec.timeout
+            && (!is_counting || self.timers.deadline(job, Timer::Run).is_none())
+        {
             self.timers.arm(job, Timer::Run, now + timeout);
         }
         self.out.push(Effect::Start { run, command });
@@ -49,14 +56,18 @@ impl Engine {
         let Some(slot) = self.slot_of_run(run) else { return };
         let Process::Starting { .. } = slot.process else { return };
         slot.process = Process::Running { pid, since: now };
+        let is_ended = self.planted(Defect::MaintenanceEndsWithProcess);
+        self.maintenance &= !is_ended;
+        let Some(slot) = self.slot_mut(run.job) else { return };
         slot.checks_since = now;
         let (told, stop_signal) = (slot.told, slot.spec.stop_signal);
-        let name = slot.pid_variable.clone();
+        let name = variable::of_job("CONTAINERPILOT", &slot.spec.name, "PID");
         self.set_variable(name, Some(pid.to_string().into()));
         self.log(Level::Debug, Some(run.job), Message::Started { pid });
         // What was asked for while the process was not there yet had nobody to reach.
         match told {
             Told::Nothing => self.begin_checks(run.job),
+            Told::Stop if self.planted(Defect::StopWhileStartingLost) => {}
             Told::Stop => self.out.push(Effect::Signal { run, signal: stop_signal }),
             Told::Kill => self.out.push(Effect::Signal { run, signal: Signal::KILL }),
         }
@@ -66,14 +77,19 @@ impl Engine {
         let Some(slot) = self.slot_of_run(run) else { return };
         let Process::Starting { .. } = slot.process else { return };
         self.log(Level::Error, Some(run.job), Message::StartFailed { reason });
+        if self.planted(Defect::StartFailureForgotten) {
+            return;
+        }
         self.on_run_ended(run, START_FAILED, Duration::ZERO, Tree::Gone);
     }
 
     pub(crate) fn on_exited(&mut self, run: RunId, status: ExitStatus, tree: Tree) {
+        let is_credulous = self.planted(Defect::RepeatedResultCounts);
         let now = self.now.mono;
         let Some(slot) = self.slot_of_run(run) else { return };
         let since = match slot.process {
             Process::Starting { since } | Process::Running { since, .. } => since,
+            Process::None if is_credulous => now,
             Process::None | Process::Leftovers => return,
         };
         let after = now.since(since);
@@ -86,27 +102,42 @@ impl Engine {
 
     fn on_run_ended(&mut self, run: RunId, status: ExitStatus, after: Duration, tree: Tree) {
         let job = run.job;
-        self.timers.stop(job, Timer::Run);
+        let is_careless = self.planted(Defect::RestartBesideChild);
+        let is_waiting = self.planted(Defect::EndWaitsForChild) && tree == Tree::Left;
+        let is_grudging = self.planted(Defect::BackoffNeverForgives);
+        let is_lasting = self.planted(Defect::HealthSurvivesRestart);
+        if !self.planted(Defect::RunTimeoutOutlivesRun) {
+            self.timers.stop(job, Timer::Run);
+        }
         self.end_checks(job);
         let Some(slot) = self.slot_mut(job) else { return };
         slot.last_exit = Some(status);
-        slot.health = Health::Unknown;
+        if !is_lasting {
+            slot.health = Health::Unknown;
+        }
         slot.failures = 0;
         if let Backoff::Exponential { reset, .. } = slot.spec.backoff
             && after >= reset
+            && !is_grudging
         {
             slot.backoff_step = 0;
         }
         slot.process = match tree {
             Tree::Gone => Process::None,
+            Tree::Left if is_careless => Process::None,
             Tree::Left => Process::Leftovers,
         };
-        let name = slot.pid_variable.clone();
-        self.set_variable(name, None);
+        let name = variable::of_job("CONTAINERPILOT", &slot.spec.name, "PID");
+        if !self.planted(Defect::PidVariableStays) {
+            self.set_variable(name, None);
+        }
         self.report_end(job, status);
         let code = if status.is_success() { Code::ExitSuccess } else { Code::ExitFailed };
-        self.publish(code, Source::Job(job));
+        if !is_waiting {
+            self.publish(code, Source::Job(job));
+        }
         match tree {
+            Tree::Left if is_careless => self.after_run(job),
             Tree::Gone => self.after_run(job),
             Tree::Left => self.end_leftovers(job),
         }
@@ -118,6 +149,7 @@ impl Engine {
         let (told, run) = (slot.told, slot.run_id(job));
         self.log(Level::Info, Some(job), Message::LeftBehind);
         match told {
+            _ if self.planted(Defect::ChildLeftAlone) => {}
             Told::Nothing => self.tell_to_stop(job),
             Told::Stop => {}
             Told::Kill => self.out.push(Effect::Signal { run, signal: Signal::KILL }),
@@ -149,7 +181,10 @@ impl Engine {
     fn decide_next(&mut self, job: JobId) {
         let Some(slot) = self.slot(job) else { return };
         let is_stopping = matches!(self.stage, Stage::Stopping { .. });
-        if !is_stopping && !slot.is_interval() && self.use_restart(job) {
+        let is_well = slot.last_exit.is_some_and(|exit| exit.is_success());
+        let is_essential = slot.spec.essential && self.planted(Defect::EssentialNotRestarted);
+        let is_final = is_well && self.planted(Defect::RestartOnlyAfterFailure) || is_essential;
+        if !is_stopping && !is_final && !slot.is_interval() && self.use_restart(job) {
             return self.back_off(job);
         }
         let Some(slot) = self.slot_mut(job) else { return };
@@ -180,9 +215,11 @@ impl Engine {
         self.release_hooked(job);
     }
 
-    fn use_restart(&mut self, job: JobId) -> bool {
+    pub(crate) fn use_restart(&mut self, job: JobId) -> bool {
+        let is_uncounted = self.planted(Defect::RestartsNotCounted);
         let Some(slot) = self.slot_mut(job) else { return false };
         match &mut slot.restarts_left {
+            Restarts::Limited(left) if is_uncounted => *left > 0,
             Restarts::Unlimited => true,
             Restarts::Limited(0) => false,
             Restarts::Limited(left) => {
@@ -195,11 +232,18 @@ impl Engine {
     /// Starts a job again: the first time at once, then later and later.
     fn back_off(&mut self, job: JobId) {
         let seed = self.seed;
+        let is_absent = self.planted(Defect::BackoffNone);
+        let is_constant = self.planted(Defect::BackoffDoesNotGrow);
+        let is_even = self.planted(Defect::BackoffWithoutJitter);
+        let is_slow = self.planted(Defect::FirstRestartWaits);
         let Some(slot) = self.slot_mut(job) else { return };
         let step = slot.backoff_step;
         slot.backoff_step = step.saturating_add(1);
-        let first = u32::from(!slot.retrying);
-        let delay = delay_of(&slot.spec.backoff, step + 1 - first, seed, slot.run_id(job).pack());
+        let first = u32::from(!slot.retrying && !is_slow);
+        let step = if is_constant { step.min(1) } else { step };
+        let key = if is_even { 0 } else { slot.run_id(job).pack() };
+        let delay = delay_of(&slot.spec.backoff, step + 1 - first, seed, key);
+        let delay = if is_absent { Duration::ZERO } else { delay };
         if delay.is_zero() {
             return self.start_run(job);
         }
@@ -216,12 +260,16 @@ impl Engine {
     }
 
     pub(crate) fn on_run_timeout(&mut self, job: JobId) {
+        let is_ignored = self.planted(Defect::RunTimeoutIgnored);
         let Some(slot) = self.slot_mut(job) else { return };
         let run = slot.run_id(job);
         let after = slot.spec.timeout.unwrap_or_default();
         match slot.process {
             Process::Starting { .. } | Process::Running { .. } => {}
             Process::None | Process::Leftovers => return,
+        }
+        if is_ignored {
+            return;
         }
         slot.told = Told::Kill;
         self.log(Level::Warn, Some(job), Message::TimedOut { after });

@@ -9,10 +9,12 @@ use core::time::Duration;
 use alloc::vec::Vec;
 
 use crate::config::Signal;
+use crate::defect::Defect;
 use crate::effect::{DropReason, Effect, Level, Message, ShutdownCause, StopPhase};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
 use crate::id::JobId;
+use crate::input::ExitStatus;
 use crate::limits;
 use crate::slot::{Life, Outcome, Process, Successor, Told};
 use crate::time::Time;
@@ -29,12 +31,17 @@ impl Engine {
             return;
         }
         if self.stage == Stage::Running {
+            let is_raw = self.planted(Defect::SignalStatusRaw);
             let status = match slot.last_exit {
                 _ if slot.gave_up => 1,
+                Some(ExitStatus::Signal(signal)) if is_raw => signal,
                 Some(exit) => exit.code(),
                 None => 0,
             };
-            if status != 0 {
+            if self.planted(Defect::LastFailureWins) {
+                self.failure = None;
+            }
+            if status != 0 && !self.planted(Defect::FailureForgotten) {
                 self.failure.get_or_insert(status);
             }
         }
@@ -54,7 +61,7 @@ impl Engine {
         for timer in [Timer::Trigger, Timer::Due, Timer::Restart] {
             self.timers.stop(job, timer);
         }
-        if dropped > 0 {
+        if dropped > 0 && !self.planted(Defect::DroppedSilently) {
             let reason = DropReason::Stopping;
             self.log(Level::Info, Some(job), Message::TriggersDropped { count: dropped, reason });
         }
@@ -92,7 +99,12 @@ impl Engine {
 
     fn is_waited_for(&self, job: JobId) -> bool {
         let is_busy = |other: &JobId| self.slot(*other).is_some_and(|slot| slot.is_busy());
-        if self.wiring.hooks(job).iter().any(is_busy) {
+        let hooks = match self.wiring.hooks(job) {
+            _ if self.planted(Defect::HooksNotWaitedFor) => &[],
+            [.., last] if self.planted(Defect::LastHookOnly) => core::slice::from_ref(last),
+            all => all,
+        };
+        if hooks.iter().any(is_busy) {
             return true;
         }
         let is_stopping = matches!(self.stage, Stage::Stopping { .. });
@@ -103,6 +115,7 @@ impl Engine {
     /// what leaves its process a tenth of the budget (a second at most).
     fn hooks_limit(&self, job: JobId) -> Duration {
         let own = self.slot(job).and_then(|slot| slot.spec.stop_timeout);
+        let own = own.filter(|_| !self.planted(Defect::HookLimitIgnored));
         let budget = self.config.stop_timeout;
         let reserve = self.reserve();
         let limit = own.unwrap_or(budget - reserve);
@@ -122,6 +135,9 @@ impl Engine {
         }
         let after = slot.spec.stop_timeout.unwrap_or(self.config.stop_timeout);
         self.log(Level::Warn, Some(job), Message::HooksCut { after });
+        if self.planted(Defect::HooksNotCut) {
+            return self.end_process(job);
+        }
         for hook in self.wiring.hooks(job).to_vec() {
             self.begin_stop(hook);
         }
@@ -175,6 +191,9 @@ impl Engine {
             Process::Starting { .. } | Process::Running { .. } | Process::Leftovers => {
                 if slot.told == Told::Nothing {
                     self.tell_to_stop(job);
+                }
+                if self.planted(Defect::StoppedBeforeGone) {
+                    self.publish(Code::Stopped, Source::Job(job));
                 } else {
                     self.shorten_stop(job);
                 }
@@ -187,10 +206,15 @@ impl Engine {
         let budget = self.config.stop_timeout;
         let now = self.now.mono;
         let stage = self.stage;
+        let is_ignored = self.planted(Defect::KillTimeoutIgnored);
+        let is_impatient = self.planted(Defect::KilledAtOnce);
+        let is_plain = self.planted(Defect::StopSignalIgnored);
         let Some(slot) = self.slot_mut(job) else { return };
         slot.told = slot.told.max(Told::Stop);
-        let limit = slot.spec.kill_timeout.unwrap_or(budget);
-        let effect = Effect::Signal { run: slot.run_id(job), signal: slot.spec.stop_signal };
+        let limit = slot.spec.kill_timeout.filter(|_| !is_ignored).unwrap_or(budget);
+        let limit = if is_impatient { Duration::ZERO } else { limit };
+        let signal = if is_plain { Signal::TERM } else { slot.spec.stop_signal };
+        let effect = Effect::Signal { run: slot.run_id(job), signal };
         let is_there = !matches!(slot.process, Process::Starting { .. });
         self.timers.arm(job, Timer::Kill, bounded_by_budget(now + limit, stage));
         if is_there {
@@ -199,6 +223,9 @@ impl Engine {
     }
 
     pub(crate) fn on_kill_timeout(&mut self, job: JobId) {
+        if self.planted(Defect::NeverKilled) {
+            return;
+        }
         let Some(slot) = self.slot(job) else { return };
         if slot.process == Process::None {
             return;
@@ -216,7 +243,7 @@ impl Engine {
         }
         slot.told = Told::Kill;
         let run = slot.run_id(job);
-        if is_stopping {
+        if is_stopping && !self.planted(Defect::UncleanForgotten) {
             self.unclean.get_or_insert(KILLED_STATUS);
         }
         self.out.push(Effect::Signal { run, signal: Signal::KILL });
@@ -224,10 +251,16 @@ impl Engine {
 
     /// Finishes a stop sequence: everything of the job has gone.
     pub(crate) fn finish_stop(&mut self, job: JobId) {
+        if self.planted(Defect::GoneProcessSignalled) {
+            self.tell_to_stop(job);
+        }
         if self.await_deregistration(job) {
             return;
         }
         self.abandon_withdrawal(job);
+        if self.planted(Defect::RestartedWhenStopped) && self.use_restart(job) {
+            return self.start_run(job);
+        }
         self.end_as(job, Outcome::Completed);
         self.log(Level::Debug, Some(job), Message::Stopped);
         self.publish(Code::Stopped, Source::Job(job));
@@ -236,7 +269,9 @@ impl Engine {
     /// Ends a job that will never run.
     pub(crate) fn skip(&mut self, job: JobId) {
         self.end_as(job, Outcome::Skipped);
-        self.publish(Code::Skipped, Source::Job(job));
+        let is_wrong = self.planted(Defect::SkippedCountsAsStopped);
+        let code = if is_wrong { Code::Stopped } else { Code::Skipped };
+        self.publish(code, Source::Job(job));
     }
 
     fn end_as(&mut self, job: JobId, outcome: Outcome) {
@@ -277,9 +312,11 @@ impl Engine {
             (Life::Ended(Outcome::Skipped), None) => 1,
             (_, None) => u8::from(slot.gave_up),
         };
-        if slot.successor != Successor::Nothing && self.stage == Stage::Running {
+        let is_reviving = self.planted(Defect::ReloadOutranksStop);
+        if slot.successor != Successor::Nothing && (self.stage == Stage::Running || is_reviving) {
             return self.succeed(job);
         }
+        let is_essential = is_essential && !self.planted(Defect::EssentialIgnored);
         if is_essential && self.stage == Stage::Running {
             self.essential = Some(status);
             self.begin_shutdown(ShutdownCause::Essential);
@@ -303,11 +340,13 @@ impl Engine {
     /// TERM or INT: the first stops in good order, the second hurries.
     pub(crate) fn on_stop_asked(&mut self) {
         match self.stage {
+            Stage::New if self.planted(Defect::SignalBeforeBeginLost) => {}
             Stage::New => {
                 self.stage = Stage::Running;
                 self.begin_shutdown(ShutdownCause::Asked);
             }
             Stage::Running => self.begin_shutdown(ShutdownCause::Asked),
+            Stage::Stopping { .. } if self.planted(Defect::SecondTermIgnored) => {}
             Stage::Stopping { .. } => {
                 self.log(Level::Warn, None, Message::Hurrying);
                 self.on_last_hooks_over();
@@ -328,14 +367,18 @@ impl Engine {
 
     /// Begins every stop sequence, when every job has seen the shutdown.
     pub(crate) fn stop_all(&mut self) {
+        let is_wrong = self.planted(Defect::StoppedWithoutHavingRun);
+        let is_reviving = self.planted(Defect::ReloadOutranksStop);
         for job in self.order_of_stopping() {
             let Some(slot) = self.slot_mut(job) else { continue };
-            slot.successor = Successor::Nothing;
+            if !is_reviving {
+                slot.successor = Successor::Nothing;
+            }
             let is_fresh = slot.runs_of_definition == 0 && slot.pending == 0;
             match slot.life {
                 Life::Waiting if slot.is_hook() => {}
                 Life::Active if slot.is_hook() => {}
-                Life::Waiting if is_fresh => self.skip(job),
+                Life::Waiting if is_fresh && !is_wrong => self.skip(job),
                 Life::Waiting | Life::Active | Life::BackingOff => self.begin_stop(job),
                 Life::Draining | Life::Withdrawing | Life::Ending => self.shorten_stop(job),
                 Life::Ended(_) => {}
@@ -367,6 +410,9 @@ impl Engine {
     /// The budget is spent: everything that runs is killed; jobs that react to `stopped` may still.
     pub(crate) fn on_stop_budget_spent(&mut self) {
         let Stage::Stopping { deadline, .. } = self.stage else { return };
+        if self.planted(Defect::BudgetNotEnforced) {
+            return;
+        }
         self.stage = Stage::Stopping { deadline, spent: true };
         let at = self.now.mono + limits::LAST_HOOKS_GRACE;
         self.timers.arm_global(GlobalTimer::LastHooks, at);
@@ -411,6 +457,9 @@ impl Engine {
 
     /// The kernel has not ended what was killed: the supervisor ends without it.
     pub(crate) fn on_force_exit(&mut self) {
+        if self.planted(Defect::UnkillableHolds) {
+            return;
+        }
         for job in self.order_of_stopping() {
             if self.slot(job).is_some_and(|slot| slot.process != Process::None) {
                 self.log(Level::Error, Some(job), Message::Unkillable);

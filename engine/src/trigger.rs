@@ -5,6 +5,7 @@ use core::time::Duration;
 use alloc::vec::Vec;
 
 use crate::config::{Clause, Repeat, Restarts, Trigger};
+use crate::defect::Defect;
 use crate::effect::{DropReason, Level, Message};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
@@ -28,7 +29,9 @@ impl Engine {
     pub(crate) fn begin_job(&mut self, job: JobId) {
         let Some(slot) = self.slot(job) else { return };
         let spec = slot.spec.clone();
-        if let Some(timeout) = spec.trigger_timeout {
+        if let Some(timeout) = spec.trigger_timeout
+            && !self.planted(Defect::NeverGivesUp)
+        {
             self.timers.arm(job, Timer::Trigger, self.now.mono + timeout);
         }
         match &spec.trigger {
@@ -78,30 +81,42 @@ impl Engine {
     pub(crate) fn on_event(&mut self, target: Target, code: Code) {
         let job = target.job;
         let Some(slot) = self.slot(job) else { return };
-        if matches!(self.stage, Stage::Stopping { .. }) && !is_stop_code(code) {
+        let is_open = is_stop_code(code) || self.planted(Defect::StartsAfterStop);
+        if matches!(self.stage, Stage::Stopping { .. }) && !is_open {
             return;
         }
         if slot.is_stopping() {
             return;
         }
+        if slot.life == Life::Active && self.planted(Defect::SecondStartEndsJob) {
+            return self.begin_stop(job);
+        }
         let spec = slot.spec.clone();
         let has_started = slot.runs_of_definition > 0 || slot.pending > 0;
         match &spec.trigger {
             Trigger::On(clause) => {
-                if clause.repeat == Repeat::Each || !(has_started || slot.life != Life::Waiting) {
+                let is_each = clause.repeat == Repeat::Each || self.planted(Defect::OnceEveryTime);
+                let is_each = is_each && !self.planted(Defect::EachOnlyOnce);
+                if is_each || !(has_started || slot.life != Life::Waiting) {
                     self.request_start(job, merge_of(clause));
                 }
             }
             Trigger::Any(clauses) => {
                 let Some(clause) = clauses.get(usize::from(target.clause)) else { return };
+                if target.clause > 0 && self.planted(Defect::AnyIsFirstOnly) {
+                    return;
+                }
                 if clause.repeat == Repeat::Each || !slot.once_used {
                     self.on_any(job, clause);
                 }
             }
             Trigger::All(clauses) => {
-                self.note_seen(job, target.clause);
+                if !self.planted(Defect::AllForgetsOccurrences) {
+                    self.note_seen(job, target.clause);
+                }
                 let repeats = clauses.iter().any(|clause| clause.repeat == Repeat::Each);
-                if (repeats || !has_started) && self.all_hold(job) {
+                let holds = self.all_hold(job) || self.planted(Defect::AllIsAny);
+                if (repeats || !has_started) && holds {
                     self.request_start(job, Merge::Latest);
                 }
             }
@@ -126,11 +141,19 @@ impl Engine {
 
     /// Starts a job, or keeps the start for when it is free.
     pub(crate) fn request_start(&mut self, job: JobId, merge: Merge) {
+        let is_merging = self.planted(Defect::TriggersMerged);
+        let is_piling = self.planted(Defect::TicksPileUp);
+        let is_unbounded = self.planted(Defect::PendingUnbounded);
         let Some(slot) = self.slot_mut(job) else { return };
         match merge {
-            Merge::Latest => slot.pending = 1,
-            Merge::Queue if slot.pending < limits::PENDING_STARTS_MAX => slot.pending += 1,
-            Merge::Queue => {
+            Merge::Latest if !is_piling => slot.pending = 1,
+            Merge::Queue if is_merging => slot.pending = 1,
+            Merge::Queue | Merge::Latest
+                if slot.pending < limits::PENDING_STARTS_MAX || is_unbounded =>
+            {
+                slot.pending += 1;
+            }
+            Merge::Queue | Merge::Latest => {
                 let reason = DropReason::TooMany;
                 self.log(Level::Warn, Some(job), Message::TriggersDropped { count: 1, reason });
             }
@@ -141,6 +164,9 @@ impl Engine {
     /// Starts a job for which a start waits, if it is free.
     pub(crate) fn use_pending(&mut self, job: JobId) {
         let Some(slot) = self.slot(job) else { return };
+        if slot.process != Process::None && self.planted(Defect::TriggersDuringRunLost) {
+            return self.forget_pending(job);
+        }
         if slot.pending == 0 || slot.process != Process::None {
             return;
         }
@@ -161,10 +187,17 @@ impl Engine {
         self.start_run(job);
     }
 
+    fn forget_pending(&mut self, job: JobId) {
+        if let Some(slot) = self.slot_mut(job) {
+            slot.pending = 0;
+        }
+    }
+
     /// Counts a run of an interval job; its restarts are the runs after the first.
     fn use_interval_run(&mut self, job: JobId) -> bool {
+        let is_uncounted = self.planted(Defect::IntervalRunsNotCounted);
         let Some(slot) = self.slot_mut(job) else { return false };
-        if slot.runs_of_definition == 0 {
+        if slot.runs_of_definition == 0 || is_uncounted {
             return true;
         }
         match &mut slot.restarts_left {
@@ -190,7 +223,8 @@ impl Engine {
                 let elapsed = self.now.mono.since(slot.epoch).as_nanos();
                 let periods = elapsed / interval.as_nanos() + 1;
                 let offset = u64::try_from(periods * interval.as_nanos()).unwrap_or(u64::MAX);
-                let next = slot.epoch + Duration::from_nanos(offset);
+                let drift = Duration::from_millis(self.planted(Defect::IntervalDrifts).into());
+                let next = slot.epoch + Duration::from_nanos(offset) + drift;
                 self.timers.arm(job, Timer::Due, next);
                 self.request_start(job, Merge::Latest);
             }
@@ -206,6 +240,9 @@ impl Engine {
             let bit = 1u64.checked_shl(nth as u32).unwrap_or(0);
             engine.slot(job).is_some_and(|slot| slot.seen & bit != 0)
         };
+        if self.planted(Defect::AllOnEdges) {
+            return is_seen(self);
+        }
         match clause.code {
             Code::Startup => self.stage != Stage::New,
             Code::Shutdown => matches!(self.stage, Stage::Stopping { .. }),
@@ -260,7 +297,8 @@ impl Engine {
 
     /// Ends a waiting job whose trigger cannot come any more.
     pub(crate) fn check_possible(&mut self, job: JobId) {
-        if self.stage == Stage::New || self.can_start(job) {
+        let is_blind = self.planted(Defect::ImpossibleNotSeen);
+        if self.stage == Stage::New || is_blind || self.can_start(job) {
             return;
         }
         let Some(slot) = self.slot(job) else { return };
@@ -334,14 +372,17 @@ impl Engine {
 
     /// The trigger has not come in time: the job gives up, in v3's way.
     pub(crate) fn on_trigger_timeout(&mut self, job: JobId) {
+        let is_blind = self.planted(Defect::TriggerTimeoutOutlivesStart);
         let Some(slot) = self.slot_mut(job) else { return };
-        if slot.life != Life::Waiting || slot.runs_of_definition > 0 {
+        if (slot.life != Life::Waiting || slot.runs_of_definition > 0) && !is_blind {
             return;
         }
         slot.gave_up = true;
         let after = slot.spec.trigger_timeout.unwrap_or_default();
         self.log(Level::Warn, Some(job), Message::GaveUpWaiting { after });
-        self.publish(Code::TimerExpired, Source::Job(job));
+        if !self.planted(Defect::GivesUpSilently) {
+            self.publish(Code::TimerExpired, Source::Job(job));
+        }
         self.complete(job);
     }
 }

@@ -244,16 +244,17 @@ impl SceneBuilder {
 
     /// Begins.
     pub fn begin(self) -> Scene {
-        self.begin_with(|_| {})
+        let mut scene = self.set_with(|_| {});
+        scene.run_for(Duration::ZERO);
+        scene
     }
 
-    /// Begins with a prepared engine.
-    pub fn begin_with(self, prepare: impl FnOnce(&mut Engine)) -> Scene {
+    /// Sets the scene with a prepared engine; the first input is still to come.
+    pub fn set_with(self, prepare: impl FnOnce(&mut Engine)) -> Scene {
         let mut world = World::new(self.seed);
         *world.playbook() = self.playbook;
         let setup = NodeSetup { engine_seed: self.seed, ..NodeSetup::new("node", self.config) };
         world.add_node(setup, prepare);
-        world.run_until(Time(0));
         Scene { world, is_judged: true }
     }
 }

@@ -1,7 +1,7 @@
 //! The simulated world of steersman: it drives the unmodified engine with virtual clocks and
 //! scripted processes, and judges what comes out.
 //!
-//! ```no_run
+//! ```
 //! use core::time::Duration;
 //! use steersman_sim::fixture::{job, Scene};
 //!

@@ -52,6 +52,8 @@ pub struct Node {
     pub(crate) file: ConfigFile,
     pub(crate) load_delay: Duration,
     pub(crate) loads: u32,
+    /// What was in the file when it was read; the engine does not know yet.
+    pub(crate) readings: BTreeMap<u32, ConfigFile>,
     pub(crate) pids: u32,
     pub(crate) paused: bool,
     pub(crate) held: Vec<Input>,
@@ -71,6 +73,7 @@ impl Node {
             file: Ok(setup.config),
             load_delay: setup.load_delay,
             loads: 0,
+            readings: BTreeMap::new(),
             pids: 1,
             paused: false,
             held: Vec::new(),

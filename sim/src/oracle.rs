@@ -234,7 +234,7 @@ impl NodeView {
         let job = self.jobs.get(&view.job)?;
         let patience = job.kill_timeout.unwrap_or(stop_timeout);
         let stop_due = view.stop_sent.map(|sent| sent + patience);
-        let run_due = job.timeout.and_then(|timeout| Some(view.started? + timeout));
+        let run_due = job.timeout.map(|timeout| view.asked + timeout);
         let deadlines = [stop_due, run_due, budget];
         if deadlines.iter().flatten().any(|deadline| mono >= *deadline) {
             return None;

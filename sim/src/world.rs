@@ -220,9 +220,9 @@ impl World {
             Happening::StartFailed(run) => self.on_start_failed(id, run),
             Happening::Ended(run) => self.on_ended(id, run),
             Happening::TreeGone(run) => self.on_tree_gone(id, run),
-            Happening::Loaded(_) => {
-                let config = self.nodes[id.index()].file.clone().map(Box::new);
-                self.deliver(id, Input::Loaded { config });
+            Happening::Loaded(nth) => {
+                let Some(file) = self.nodes[id.index()].readings.remove(&nth) else { return };
+                self.deliver(id, Input::Loaded { config: file.map(Box::new) });
             }
         }
     }
@@ -334,6 +334,7 @@ impl World {
             }
             Effect::LoadConfig => {
                 node.loads += 1;
+                node.readings.insert(node.loads, node.file.clone());
                 let due = self.now + node.load_delay;
                 self.agenda.put(due, id, Happening::Loaded(node.loads));
             }

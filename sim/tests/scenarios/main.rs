@@ -1,0 +1,38 @@
+//! Behaviour over time, in the simulated world. Each scenario must also be *seen to see*: the
+//! table in `defects` plants a deliberate defect in the engine and expects its scenario to fail.
+//!
+//! - `starting`: triggers, levels, intervals, schedules, what cannot happen any more
+//! - `restarting`: counts, backoff, never two at once
+//! - `ending`: ends, exit status, timeouts, what is left behind, late results
+//! - `stopping`: hooks, signals, patience, the one budget
+//! - `health`: checks, edges, whom a result is about
+//! - `maintenance`: a state of the supervisor
+//! - `reloading`: the difference and nothing else
+//! - `isolation`: one stuck thing disturbs no other
+//! - `controlling`: the control plane
+//! - `defects`: which scenario sees which defect
+
+mod controlling;
+mod defects;
+mod ending;
+mod health;
+mod isolation;
+mod lab;
+mod maintenance;
+mod reloading;
+mod restarting;
+mod starting;
+mod stopping;
+
+/// Every scenario there is.
+pub(crate) const ALL: &[&[lab::Scenario]] = &[
+    starting::ALL,
+    restarting::ALL,
+    ending::ALL,
+    stopping::ALL,
+    health::ALL,
+    maintenance::ALL,
+    reloading::ALL,
+    isolation::ALL,
+    controlling::ALL,
+];
