@@ -42,14 +42,39 @@ pub enum Consul {
 /// How to reach a Consul agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agent {
-    /// Host and port, as written.
+    /// Host and port, as written; or `unix://` and the path of a socket.
     pub address: String,
     /// The protocol.
     pub scheme: Scheme,
-    /// The token to send.
+    /// The token to send; `CONSUL_HTTP_TOKEN` comes first.
     pub token: Option<Secret>,
+    /// The file of a token, read again when it changes; used when there is no `token`
+    /// (`CONSUL_HTTP_TOKEN_FILE`).
+    #[serde(default)]
+    pub token_file: Option<String>,
+    /// `user:password` for a proxy that wants it (`CONSUL_HTTP_AUTH`).
+    #[serde(default)]
+    pub auth: Option<Secret>,
+    /// The namespace of every request (`CONSUL_NAMESPACE`); Consul without namespaces refuses it.
+    #[serde(default)]
+    pub namespace: Option<String>,
     /// How to check the other side and prove one's own; used with [`Scheme::Https`] only.
     pub tls: Tls,
+}
+
+impl Agent {
+    /// Builds the settings for an agent that wants neither token nor certificate.
+    pub fn new(address: impl Into<String>, scheme: Scheme) -> Agent {
+        Agent {
+            address: address.into(),
+            scheme,
+            token: None,
+            token_file: None,
+            auth: None,
+            namespace: None,
+            tls: Tls::default(),
+        }
+    }
 }
 
 /// The protocol to reach Consul with.
