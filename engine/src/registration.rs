@@ -186,6 +186,7 @@ impl Engine {
             slot.catalog.registered = Some(Box::new(wanted.clone()));
             self.send(job, Flight::Register, ConsulRequest::Register(Box::new(wanted)));
         } else if catalog.reported_version != catalog.wanted_version
+            && wanted.ttl.is_some()
             && let Some(status) = catalog.wanted
         {
             let version = catalog.wanted_version;

@@ -8,7 +8,7 @@ use crate::config::{Clause, Repeat, Restarts, Trigger};
 use crate::defect::Defect;
 use crate::effect::{DropReason, Level, Message};
 use crate::engine::{Engine, Stage};
-use crate::event::{Code, Source};
+use crate::event::{Code, Event, Source};
 use crate::id::JobId;
 use crate::limits;
 use crate::slot::{Health, Life, Outcome, Process};
@@ -344,10 +344,13 @@ impl Engine {
         let Some(source) = self.wiring.sources(job).get(nth).copied().flatten() else {
             return false;
         };
+        let event = Event { code: clause.code, source };
+        if self.queue.contains(&event) {
+            return true;
+        }
         match source {
             Source::Job(of) | Source::Check(of) => {
-                let is_queued = self.queue.iter().any(|event| event.source == source);
-                is_queued || self.slot(of).is_some_and(|slot| !slot.is_ended() && slot.in_use)
+                self.slot(of).is_some_and(|slot| !slot.is_ended() && slot.in_use)
             }
             Source::Global => match clause.code {
                 Code::Startup => self.stage == Stage::New,
