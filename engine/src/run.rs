@@ -14,7 +14,6 @@ use crate::input::{ExitStatus, Tree};
 use crate::random;
 use crate::slot::{Health, Life, Process, Told};
 use crate::timers::Timer;
-use crate::variable;
 
 /// What a program that cannot be started counts as (POSIX sh 2.8.2: "command not found").
 const START_FAILED: ExitStatus = ExitStatus::Code(127);
@@ -61,7 +60,7 @@ impl Engine {
         let Some(slot) = self.slot_mut(run.job) else { return };
         slot.checks_since = now;
         let (told, stop_signal) = (slot.told, slot.spec.stop_signal);
-        let name = variable::of_job("CONTAINERPILOT", &slot.spec.name, "PID");
+        let name = slot.pid_variable.clone();
         self.set_variable(name, Some(pid.to_string().into()));
         self.log(Level::Debug, Some(run.job), Message::Started { pid });
         // What was asked for while the process was not there yet had nobody to reach.
@@ -127,7 +126,7 @@ impl Engine {
             Tree::Left if is_careless => Process::None,
             Tree::Left => Process::Leftovers,
         };
-        let name = variable::of_job("CONTAINERPILOT", &slot.spec.name, "PID");
+        let name = slot.pid_variable.clone();
         if !self.planted(Defect::PidVariableStays) {
             self.set_variable(name, None);
         }

@@ -2,13 +2,14 @@
 
 use alloc::sync::Arc;
 
-use crate::config::{Job, Repeat, Restarts, Trigger};
+use crate::config::{Job, Name, Repeat, Restarts, Trigger};
 use crate::event::Code;
 use crate::id::{JobId, RunId, RunKind};
 use crate::input::ExitStatus;
 use crate::random::mix;
 use crate::registration::Catalog;
 use crate::time::Time;
+use crate::variable;
 
 /// Where a job is between its definition and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,8 @@ pub(crate) enum Successor {
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     pub(crate) spec: Arc<Job>,
+    /// The variable that holds its process id.
+    pub(crate) pid_variable: Name,
     pub(crate) life: Life,
     pub(crate) process: Process,
     pub(crate) told: Told,
@@ -136,6 +139,7 @@ impl Slot {
     pub(crate) fn new(spec: Arc<Job>, now: Time) -> Slot {
         let restarts_left = spec.restarts;
         Slot {
+            pid_variable: variable::of_job("CONTAINERPILOT", &spec.name, "PID"),
             spec,
             life: Life::Waiting,
             process: Process::None,

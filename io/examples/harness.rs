@@ -12,6 +12,8 @@ fn main() {
     }
     let loaded = Loaded { config, settings, warnings: vec![] };
     let reader = Arc::new(|| Err("no".into()));
-    let status = driver::run(Setup { loaded, seed: 1, reader }, |_, _| Ok(NoCompanions)).unwrap();
+    let status =
+        driver::run(Setup { loaded, seed: 1, reader }, |_, ways| Ok(NoCompanions::new(ways)))
+            .unwrap();
     std::process::exit(status.into());
 }

@@ -58,6 +58,11 @@ impl Subscriber {
         (Subscriber { lines, lost: 0 }, reader)
     }
 
+    /// Tells whether the reader is still there.
+    pub fn listens(&self) -> Listens {
+        if self.lines.is_closed() { Listens::No } else { Listens::Yes }
+    }
+
     /// Hands over one line, without ever waiting.
     ///
     /// A line for a reader that is behind is dropped, and a line that counts what was dropped

@@ -17,6 +17,7 @@ use nix::sys::timerfd::{
 };
 use nix::time::{ClockId, clock_gettime};
 use steersman_engine::config::{Command, Config};
+use steersman_engine::consul::{ConsulOp, ConsulReply};
 use steersman_engine::effect::{Level, Message, Record, Reply};
 use steersman_engine::front::{Loaded, Settings};
 use steersman_engine::{Effect, Engine, Input, RequestId, RunId, RunKind, Stamp, Time};
@@ -24,11 +25,12 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ask::{self, Ask, Asked, Asker};
-use crate::companions::Companions;
+use crate::ask::{self, Ask, Asked};
+use crate::companions::{Companions, Ways};
 use crate::journal::Journal;
-use crate::limits::{DRAIN_MAX, DRAIN_PATIENCE, LEFT_POLL, SWEEP_PATIENCE};
-use crate::log::{self, Fields};
+use crate::limits::{CONSUL_ANSWERS_MAX, DRAIN_MAX, DRAIN_PATIENCE, LEFT_POLL, SWEEP_PATIENCE};
+use crate::log::Fields;
+use crate::message;
 use crate::output::{Destination, Outputs};
 use crate::process::{self, Ended, Processes, SignalInbox};
 
@@ -75,7 +77,7 @@ impl fmt::Display for DriverError {
 /// When nothing was run at all.
 pub fn run<C: Companions>(
     setup: Setup,
-    attach: impl FnOnce(&Setup, Asker) -> Result<C, String>,
+    attach: impl FnOnce(&Setup, Ways) -> Result<C, String>,
 ) -> Result<u8, DriverError> {
     process::keep_memory_small();
     let file_limits = process::raise_file_limit();
@@ -86,9 +88,12 @@ pub fn run<C: Companions>(
         .build()
         .map_err(DriverError::System)?;
     let (asker, asked) = ask::queue();
+    let (answers, answered) = mpsc::channel(CONSUL_ANSWERS_MAX);
     let status = runtime.block_on(async {
-        let companions = attach(&setup, asker).map_err(DriverError::Companions)?;
-        let driver = Driver::new(setup, processes, journal, asked, companions);
+        let ways = Ways { asker, answers };
+        let companions = attach(&setup, ways).map_err(DriverError::Companions)?;
+        let world = (asked, answered);
+        let driver = Driver::new(setup, processes, journal, world, companions);
         Ok(driver.map_err(DriverError::System)?.drive().await)
     });
     // A file being read for a reload, or a client, is not waited for.
@@ -103,6 +108,7 @@ struct Driver<C> {
     journal: Journal,
     companions: C,
     asked: Asked,
+    answered: Answered,
     reader: Reader,
     loaded: (mpsc::Sender<Box<LoadResult>>, mpsc::Receiver<Box<LoadResult>>),
     /// Settings that were read and not yet put in force.
@@ -119,6 +125,7 @@ struct Driver<C> {
     status: Option<u8>,
 }
 
+type Answered = mpsc::Receiver<(ConsulOp, ConsulReply)>;
 type LoadResult = Result<Loaded, Box<str>>;
 
 /// Why the loop woke up.
@@ -127,6 +134,7 @@ enum Wake {
     Timer,
     Output,
     Asked(Option<Ask>),
+    Consul(ConsulOp, ConsulReply),
     Loaded(Box<LoadResult>),
     /// There is room in the log, or inputs are waiting.
     Other,
@@ -139,7 +147,7 @@ impl<C: Companions> Driver<C> {
         setup: Setup,
         processes: Processes,
         journal: Journal,
-        asked: Asked,
+        (asked, answered): (Asked, Answered),
         companions: C,
     ) -> io::Result<Driver<C>> {
         let outputs = Outputs::new()?;
@@ -150,6 +158,7 @@ impl<C: Companions> Driver<C> {
             journal,
             companions,
             asked,
+            answered,
             reader: setup.reader,
             // The engine reads one file at a time.
             loaded: mpsc::channel(1),
@@ -201,6 +210,7 @@ impl<C: Companions> Driver<C> {
             _ = self.has_output.readable(), if !is_full => Wake::Output,
             () = self.journal.room(), if is_full => Wake::Other,
             ask = self.asked.recv(), if is_asked => Wake::Asked(ask),
+            Some((op, reply)) = self.answered.recv() => Wake::Consul(op, reply),
             Some(result) = self.loaded.1.recv() => Wake::Loaded(result),
             () = tokio::time::sleep(LEFT_POLL), if self.processes.has_left() => Wake::Left,
             () = tokio::task::yield_now(), if !self.pending.is_empty() => Wake::Other,
@@ -224,6 +234,7 @@ impl<C: Companions> Driver<C> {
             }
             Wake::Asked(Some(ask)) => self.on_ask(ask),
             Wake::Asked(None) | Wake::Other => {}
+            Wake::Consul(op, reply) => self.pending.push_back(Input::Consul { op, reply }),
             Wake::Loaded(result) => {
                 let config = result.map(|loaded| {
                     self.settings = Some(loaded.settings);
@@ -295,6 +306,7 @@ impl<C: Companions> Driver<C> {
             Effect::SetVariable { name, value } => {
                 self.processes.set_variable(&name, value.as_deref());
             }
+            Effect::Consul { op, request, timeout } => self.companions.consul(op, request, timeout),
             Effect::Published(event) => self.companions.published(now, event, &self.engine),
             Effect::Metric { name, value } => self.companions.metric(&name, value),
             Effect::Log(record) => self.log(&record),
@@ -350,7 +362,7 @@ impl<C: Companions> Driver<C> {
             _ => None,
         };
         let fields = Fields { job: job.map(|job| &*job.name), pid, ..Fields::default() };
-        self.journal.record(record.level, fields, &log::text(&record.message));
+        self.journal.record(record.level, fields, &message::text(&record.message));
     }
 
     /// Reads the file where it holds up nobody.

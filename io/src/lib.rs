@@ -1,12 +1,25 @@
 //! The real adapter of steersman: processes, clocks, files and sockets around the pure engine.
 
 pub mod ask;
+pub mod cli;
+pub mod client;
 pub mod companions;
+pub mod control;
 pub mod driver;
 pub mod interfaces;
 pub mod journal;
 pub mod limits;
 pub mod log;
+pub mod message;
+pub mod observe;
 pub mod output;
 pub mod process;
+pub mod record;
+pub mod telemetry;
 pub mod writer;
+
+/// The version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit it was built from, if the build knew.
+pub const GIT_HASH: &str = env!("STEERSMAN_GIT_HASH");

@@ -52,3 +52,47 @@ pub const DRAIN_PATIENCE: Duration = Duration::from_millis(250);
 
 /// At the end: how long a slow reader of the log is waited for in all.
 pub const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// How many answers of Consul may wait for the driver; further ones wait where they were received.
+pub const CONSUL_ANSWERS_MAX: usize = 64;
+
+/// How long a control client may take to send its headers.
+pub const HEADERS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a control client may take to send its body.
+pub const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a client may take to read an answer that is ready.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many of the connections may be readers of the event stream, which stay: the rest remains free
+/// for requests.
+pub const EVENT_READERS_MAX: usize = 16;
+
+/// How many steps the recorder keeps in memory, in bytes: some hundred steps, and small beside the
+/// 3 MB that the whole supervisor is to fit in.
+pub const TRACE_RING_BYTES: usize = 256 * 1024;
+
+/// How many steps may wait for the disk before the recording ends: the burst of a start with 2,000
+/// jobs fits twice.
+pub const TRACE_LINES_WAITING_MAX: usize = 16 * 1024;
+
+/// How long the end of the run waits for the disk to take the end of the trace.
+pub const TRACE_FINISH_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The most connections to the telemetry port at once.
+pub const TELEMETRY_CONNECTIONS_MAX: usize = 32;
+
+/// How many observations a summary keeps; older ones leave its window early. 4,096 values of 16 bytes
+/// give each quantile better than v3's error.
+pub const SUMMARY_SAMPLES_MAX: usize = 4096;
+
+/// The window of a summary's quantiles, as v3's client library had it.
+pub const SUMMARY_WINDOW: Duration = Duration::from_secs(600);
+
+/// How much of a body that is too large is read and thrown away, so that its sender gets to see the
+/// answer.
+pub const BODY_BYTES_DRAINED_MAX: usize = 8 * BODY_BYTES_MAX;
+
+/// How long to wait after a connection could not be accepted (no descriptors left).
+pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);

@@ -1,16 +1,13 @@
-//! Records as text: v3's three formats, and the words of the engine's messages.
+//! Records as text: v3's three formats.
 //!
 //! `text` and `json` follow logrus byte for byte (its quoting is Go's `strconv.Quote`, its JSON Go's
 //! `encoding/json`), because log collectors were taught to read it.
 
 use std::fmt;
 use std::io::Write;
-use std::time::Duration;
 
-use steersman_engine::consul::ConsulFailure;
-use steersman_engine::effect::{Changes, DropReason, Level, Message, ShutdownCause, StopPhase};
+use steersman_engine::effect::Level;
 use steersman_engine::front::{LogFormat, LogLevel};
-use steersman_engine::input::ExitStatus;
 
 use crate::process;
 
@@ -294,141 +291,6 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
-}
-
-/// The words of a message of the engine.
-pub fn text(message: &Message) -> String {
-    match message {
-        Message::Started { pid } => format!("started, pid {pid}"),
-        Message::StartFailed { reason } => reason.to_string(),
-        Message::Exited { status, after } => {
-            format!("{} after {}", exit_text(*status), duration_text(*after))
-        }
-        Message::BackingOff { delay } => format!("next start in {}", duration_text(*delay)),
-        Message::TimedOut { after } => {
-            format!("killed: still running after its timeout of {}", duration_text(*after))
-        }
-        Message::CheckTimedOut { after } => {
-            format!("health check killed: still running after {}", duration_text(*after))
-        }
-        Message::BecameHealthy => String::from("healthy"),
-        Message::BecameUnhealthy { output } => match output.trim_end() {
-            "" => String::from("unhealthy"),
-            output => format!("unhealthy: {output}"),
-        },
-        Message::Stopping => String::from("stopping"),
-        Message::Stopped => String::from("stopped"),
-        Message::NeverStarts { source } => {
-            format!("will never start: \"{source}\" has ended without the event it waits for")
-        }
-        Message::GaveUpWaiting { after } => {
-            format!("gave up: its trigger has not come within {}", duration_text(*after))
-        }
-        Message::HooksCut { after } => format!(
-            "waited {} for the jobs that react to its stopping; going on without them",
-            duration_text(*after)
-        ),
-        Message::KilledAfter { after } => {
-            format!("killed: still running {} after its stop signal", duration_text(*after))
-        }
-        Message::StopBudgetSpent { after, phase } => format!(
-            "killed: the stop timeout of {} is spent while {}",
-            duration_text(*after),
-            match phase {
-                StopPhase::Hooks => "waiting for jobs that react to its stopping",
-                StopPhase::Catalog => "waiting to be out of Consul",
-                StopPhase::Process => "waiting for its process to end",
-            }
-        ),
-        Message::Unkillable => String::from("cannot end its process: not even SIGKILL did"),
-        Message::LeftBehind => {
-            String::from("its process has ended and left others behind: ending them")
-        }
-        Message::TriggersDropped { count, reason } => {
-            let reason = match reason {
-                DropReason::Stopping => "it is stopping",
-                DropReason::TooMany => "too many are waiting",
-            };
-            format!("dropped {count} waiting starts: {reason}")
-        }
-        Message::ShuttingDown { cause } => match cause {
-            ShutdownCause::Asked => String::from("shutting down: asked to"),
-            ShutdownCause::Essential => String::from("shutting down: an essential job has ended"),
-        },
-        Message::Hurrying => String::from("asked again to stop: killing everything now"),
-        Message::Maintenance { on: true } => String::from("maintenance is on"),
-        Message::Maintenance { on: false } => String::from("maintenance is off"),
-        Message::CatalogBack => String::from("Consul can be reached again"),
-        Message::CatalogFails { failure } => {
-            format!("cannot use Consul, trying on: {}", failure_text(failure))
-        }
-        Message::Registered { service } => format!("registered in Consul as {service}"),
-        Message::RegistrationLost { service } => {
-            format!("Consul has forgotten {service}: registering it again")
-        }
-        Message::Deregistered { service } => format!("{service} is out of Consul"),
-        Message::DeregistrationAbandoned { service } => {
-            format!("cannot take {service} out of Consul in time: going on without")
-        }
-        Message::WatchChanged { watch, count } => format!("watch {watch}: {count} now"),
-        Message::WatchStale { watch } => {
-            format!("watch {watch}: out of reach for too long, the last reading is kept")
-        }
-        Message::Reloaded(changes) => changes_text(changes),
-        Message::ReloadRefused { reason } => {
-            format!("cannot use the new configuration, the old one stays in force: {reason}")
-        }
-    }
-}
-
-fn failure_text(failure: &ConsulFailure) -> String {
-    match failure {
-        ConsulFailure::Unreachable(reason) | ConsulFailure::Garbled(reason) => reason.to_string(),
-        ConsulFailure::Refused { status, body } => format!("it answered {status}: {body}"),
-        ConsulFailure::Unknown => String::from("it does not know what was asked about"),
-    }
-}
-
-fn exit_text(status: ExitStatus) -> String {
-    match status {
-        ExitStatus::Code(code) => format!("ended with status {code}"),
-        ExitStatus::Signal(signal) => match signal_name(signal) {
-            Some(name) => format!("ended by {name}"),
-            None => format!("ended by signal {signal}"),
-        },
-    }
-}
-
-fn signal_name(signal: u8) -> Option<&'static str> {
-    nix::sys::signal::Signal::try_from(i32::from(signal)).ok().map(|signal| signal.as_str())
-}
-
-/// As Rust prints a duration, without digits nobody reads.
-fn duration_text(duration: Duration) -> String {
-    let rounded = if duration < Duration::from_secs(1) {
-        Duration::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
-    } else {
-        Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-    };
-    format!("{rounded:?}")
-}
-
-fn changes_text(changes: &Changes) -> String {
-    let mut text = String::from("configuration reloaded:");
-    let lists = [
-        ("added", &changes.added),
-        ("removed", &changes.removed),
-        ("restarted", &changes.restarted),
-        ("updated", &changes.updated),
-    ];
-    for (word, names) in lists {
-        if !names.is_empty() {
-            let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-            text.push_str(&format!(" {word} {};", names.join(", ")));
-        }
-    }
-    text.push_str(&format!(" {} unchanged", changes.unchanged));
-    text
 }
 
 #[cfg(test)]
