@@ -9,6 +9,8 @@ mod feed;
 mod requests;
 pub(crate) mod signals;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

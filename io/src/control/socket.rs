@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
@@ -40,8 +40,8 @@ pub enum ListenProblem {
 
 impl ListenError {
     /// Gives what keeps one from listening.
-    pub fn problem(&self) -> &ListenProblem {
-        &self.problem
+    pub fn into_problem(self) -> ListenProblem {
+        self.problem
     }
 }
 
@@ -75,6 +75,8 @@ impl std::error::Error for ListenError {}
 pub struct Socket {
     path: PathBuf,
     identity: Identity,
+    /// Keeps the file's inode in use, so that no later file can have the same identity.
+    _pin: OwnedFd,
 }
 
 /// Which file it is, whatever its name.
@@ -133,7 +135,8 @@ fn listen(path: &Path) -> Result<(Socket, UnixListener), ListenProblem> {
     let address = UnixAddr::new(path).map_err(system)?;
     socket::bind(fd.as_raw_fd(), &address).map_err(system)?;
     let metadata = fs::symlink_metadata(path).map_err(ListenProblem::System)?;
-    let socket = Socket { path: path.to_owned(), identity: Identity::of(&metadata) };
+    let pin = fd.try_clone().map_err(ListenProblem::System)?;
+    let socket = Socket { path: path.to_owned(), identity: Identity::of(&metadata), _pin: pin };
     socket::listen(&fd, Backlog::MAXALLOWABLE).map_err(system)?;
     let listener = UnixListener::from_std(net::UnixListener::from(fd));
     Ok((socket, listener.map_err(ListenProblem::System)?))
