@@ -96,3 +96,6 @@ pub const BODY_BYTES_DRAINED_MAX: usize = 8 * BODY_BYTES_MAX;
 
 /// How long to wait after a connection could not be accepted (no descriptors left).
 pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// Between two writes of the log: less than anybody notices, and enough to write many records at once.
+pub const WRITE_PAUSE: Duration = Duration::from_millis(1);

@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use steersman_engine::front::LogOutput;
 use tokio::sync::Notify;
 
-use crate::limits::{QUEUE_FULL_BYTES, QUEUE_MAX_BYTES, WRITE_BYTES_MAX};
+use crate::limits::{QUEUE_FULL_BYTES, QUEUE_MAX_BYTES, WRITE_BYTES_MAX, WRITE_PAUSE};
 
 /// Writing to a pipe is atomic up to here: lines of jobs with raw output do not land inside ours.
 const ATOMIC_BYTES: usize = 4096;
@@ -49,6 +49,17 @@ struct State {
     raw: Vec<u8>,
     target: Option<Target>,
     is_reopening: bool,
+    /// Whether the thread sleeps until it is called.
+    is_idle: bool,
+    /// Whether somebody waits for everything to be written.
+    is_awaited: bool,
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        let has_bytes = !self.log.is_empty() || !self.raw.is_empty();
+        has_bytes || self.is_reopening || self.target.is_some()
+    }
 }
 
 /// An opened place for records.
@@ -88,16 +99,14 @@ impl Writer {
     pub fn switch(&mut self, output: &LogOutput) -> io::Result<()> {
         let target = Target::open(output)?;
         self.flush();
-        self.shared.lock().target = Some(target);
-        self.shared.work.notify_one();
+        self.shared.tell(|state| state.target = Some(target));
         Ok(())
     }
 
     /// Opens a log file again, after what was handed over so far has been written.
     pub fn reopen(&mut self) {
         self.flush();
-        self.shared.lock().is_reopening = true;
-        self.shared.work.notify_one();
+        self.shared.tell(|state| state.is_reopening = true);
     }
 
     /// Gives the buffer that takes records; [`Writer::flush`] hands it over.
@@ -131,13 +140,12 @@ impl Writer {
             return;
         }
         self.shared.waiting.fetch_add(self.log.len() + self.raw.len(), Ordering::Relaxed);
-        let mut state = self.shared.lock();
-        hand_over(&mut self.log, &mut state.log);
-        hand_over(&mut self.raw, &mut state.raw);
-        drop(state);
-        if self.is_running {
-            self.shared.work.notify_one();
-        } else {
+        let (log, raw) = (&mut self.log, &mut self.raw);
+        self.shared.tell(|state| {
+            hand_over(log, &mut state.log);
+            hand_over(raw, &mut state.raw);
+        });
+        if !self.is_running {
             self.start();
         }
     }
@@ -147,6 +155,7 @@ impl Writer {
         self.flush();
         let end = Instant::now() + most;
         let mut before = self.shared.waiting.load(Ordering::Relaxed);
+        self.shared.tell(|state| state.is_awaited = true);
         let mut state = self.shared.lock();
         while before > 0 && Instant::now() < end {
             let waited = self.shared.done.wait_timeout(state, patience);
@@ -154,10 +163,11 @@ impl Writer {
             state = guard;
             let now = self.shared.waiting.load(Ordering::Relaxed);
             if timeout.timed_out() && now == before {
-                return;
+                break;
             }
             before = now;
         }
+        state.is_awaited = false;
     }
 
     fn pending(&self) -> usize {
@@ -188,19 +198,35 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes what the thread is to do; calls it only when it sleeps.
+    fn tell(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        if state.is_idle || state.is_awaited {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits for work. Records that come in quick succession are written together: each wake costs
+    /// more than a record does.
+    fn next_work(&self) -> MutexGuard<'_, State> {
+        let rest = |state: &mut State| !state.is_awaited;
+        let rested = self.work.wait_timeout_while(self.lock(), WRITE_PAUSE, rest);
+        let (mut state, _timeout) = rested.unwrap_or_else(PoisonError::into_inner);
+        while !state.has_work() {
+            state.is_idle = true;
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.is_idle = false;
+        state
+    }
+
     fn serve(&self) {
         let mut target = None;
         let mut stdout = Target { output: LogOutput::Stdout, ..Target::closed() };
         let (mut log, mut raw) = (Vec::new(), Vec::new());
         loop {
-            let mut state = self.lock();
-            while state.log.is_empty()
-                && state.raw.is_empty()
-                && !state.is_reopening
-                && state.target.is_none()
-            {
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
+            let mut state = self.next_work();
             std::mem::swap(&mut log, &mut state.log);
             std::mem::swap(&mut raw, &mut state.raw);
             let is_reopening = std::mem::take(&mut state.is_reopening);
