@@ -110,6 +110,11 @@ impl Agenda {
         Some((at, node, happening))
     }
 
+    /// Gives every entry, in order.
+    pub fn entries(&self) -> impl Iterator<Item = (Time, NodeId, Happening)> {
+        self.entries.keys().map(|(at, _, node, happening)| (*at, *node, *happening))
+    }
+
     /// Tells when the next entry is due.
     pub fn next_due(&self) -> Option<Time> {
         self.entries.first_key_value().map(|((at, ..), ())| *at)

@@ -18,6 +18,7 @@ pub mod observer;
 pub mod oracle;
 pub mod random;
 pub mod script;
+pub mod tap;
 pub mod world;
 
 pub use agenda::{Happening, NodeId};

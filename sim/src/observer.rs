@@ -12,6 +12,7 @@ use steersman_engine::{
 
 use crate::agenda::NodeId;
 use crate::oracle::{Oracle, Violation};
+use crate::tap::{Level, Seen, Tap};
 
 /// What is true of a process, whoever knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,7 @@ pub struct Observer {
     effects: Vec<(Time, NodeId, Effect)>,
     inputs: u64,
     oracle: Oracle,
+    tap: Tap,
 }
 
 impl Observer {
@@ -137,6 +139,11 @@ impl Observer {
         self.oracle.violations()
     }
 
+    /// Gives the tap, to be opened and drained.
+    pub const fn tap(&mut self) -> &mut Tap {
+        &mut self.tap
+    }
+
     pub(crate) fn blame(&mut self, at: Time, node: NodeId, what: &str) {
         self.oracle.blame(at, node, what.to_owned());
     }
@@ -152,6 +159,7 @@ impl Observer {
 
     pub(crate) fn on_fact(&mut self, at: Time, mono: Time, node: NodeId, fact: Fact) {
         self.oracle.on_fact(mono, node, fact);
+        self.tap.put(Level::Signs, at, node, || Seen::Fact(fact));
         let (Fact::ProcessStarted(run) | Fact::ProcessEnded(run, _) | Fact::TreeGone(run)) = fact;
         let Some(story) = self.runs.get_mut(&(node, run)) else { return };
         match fact {
@@ -170,6 +178,7 @@ impl Observer {
         name: impl Fn(JobId) -> Name,
     ) {
         self.oracle.on_effect(at, mono, node, effect, &name);
+        self.tap.on_effect(at, node, effect);
         if self.keep == Keep::OracleOnly {
             return;
         }

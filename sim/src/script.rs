@@ -1,9 +1,11 @@
 //! How processes behave: data that a test, a scenario file or a generator writes.
 
+use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use steersman_engine::config::{Name, Signal};
 use steersman_engine::input::ExitStatus;
 use steersman_engine::{RunKind, Time};
@@ -11,7 +13,8 @@ use steersman_engine::{RunKind, Time};
 use crate::agenda::NodeId;
 
 /// How one process behaves from its start to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Script {
     /// From the wish to the running process, or to the failure.
     pub start: Start,
@@ -28,7 +31,8 @@ pub struct Script {
 }
 
 /// How a start goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Start {
     /// It runs after so long.
     After(Duration),
@@ -44,7 +48,8 @@ pub enum Start {
 }
 
 /// How a process ends when nobody interferes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Life {
     /// Not at all.
     Endless,
@@ -58,7 +63,8 @@ pub enum Life {
 }
 
 /// What a process does about a signal that asks it to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Reaction {
     /// It ends, by the signal, at once.
     Dies,
@@ -74,7 +80,8 @@ pub enum Reaction {
 }
 
 /// A process left behind in a run's group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Child {
     /// How long it lives after the first process has ended; none is for ever.
     pub lasts: Option<Duration>,
@@ -181,10 +188,20 @@ impl Behaviour {
     }
 }
 
+/// Whose process: the node, the job, and whether it is the job itself or its check.
+pub type Role = (NodeId, Name, RunKind);
+
+/// Gives every process its part that the playbook leaves open.
+pub trait Director: fmt::Debug + Send + Sync {
+    /// Writes the script of the n-th process of a role, asked for at an instant; the same every time.
+    fn script(&self, role: &Role, at: Time, nth: u32) -> Script;
+}
+
 /// How everything behaves, by node, job and kind.
 #[derive(Clone, Debug, Default)]
 pub struct Playbook {
-    behaviours: BTreeMap<(NodeId, Name, RunKind), Behaviour>,
+    behaviours: BTreeMap<Role, Behaviour>,
+    director: Option<Arc<dyn Director>>,
 }
 
 impl Playbook {
@@ -193,10 +210,16 @@ impl Playbook {
         self.behaviours.entry((node, Name::from(job), kind)).or_default()
     }
 
+    /// Lets somebody decide what the playbook leaves open.
+    pub fn set_director(&mut self, director: Arc<dyn Director>) {
+        self.director = Some(director);
+    }
+
     /// Picks the script of a process; a job runs for ever and a check passes by default.
-    pub fn script(&self, key: &(NodeId, Name, RunKind), at: Time, nth: u32) -> Script {
+    pub fn script(&self, key: &Role, at: Time, nth: u32) -> Script {
         let script = self.behaviours.get(key).and_then(|behaviour| behaviour.script(at, nth));
-        script.cloned().unwrap_or_else(|| match key.2 {
+        let directed = || self.director.as_ref().map(|director| director.script(key, at, nth));
+        script.cloned().or_else(directed).unwrap_or_else(|| match key.2 {
             RunKind::Main => Script::endless(),
             RunKind::Check => Script::ends(Duration::from_millis(10), 0),
         })

@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use steersman_engine::event::SignalName;
 use steersman_engine::input::{Control, ExitStatus, Tree};
 use steersman_engine::{Effect, Engine, Input, RequestId, RunId, Time};
@@ -12,12 +14,14 @@ use crate::node::{ConfigFile, Node, NodeSetup, Process, State};
 use crate::observer::{Fact, Observer};
 use crate::random::{Random, mix};
 use crate::script::{Playbook, Start};
+use crate::tap::{Level, Seen};
 
 /// So many steps without time passing is standing still.
 const STEPS_AT_ONE_INSTANT_MAX: u32 = 100_000;
 
 /// Something done to a node from outside.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Action {
     /// Sends a signal to the supervisor.
     Signal(SignalName),
@@ -97,6 +101,7 @@ impl World {
     /// Does something to a node, now.
     pub fn act(&mut self, id: NodeId, action: Action) -> Option<RequestId> {
         let now = self.now;
+        self.observer.tap().put(Level::Signs, now, id, || Seen::Action(action.clone()));
         let node = &mut self.nodes[id.index()];
         match action {
             Action::Signal(signal) => self.deliver(id, Input::Signal(signal)),
@@ -202,6 +207,18 @@ impl World {
         &mut self.observer
     }
 
+    /// Gives everything that is due, in order.
+    pub fn agenda(&self) -> impl Iterator<Item = (Time, NodeId, Happening)> {
+        self.agenda.entries()
+    }
+
+    /// Moves something to another instant, or puts it in: a search decides when it happens.
+    ///
+    /// A process that would run for ever has no end on the agenda until one is put there.
+    pub fn reschedule(&mut self, at: Time, id: NodeId, happening: Happening) {
+        self.agenda.put(at.max(self.now), id, happening);
+    }
+
     /// Gives how many things have happened.
     pub const fn steps(&self) -> u64 {
         self.steps
@@ -304,6 +321,8 @@ impl World {
         }
         let stamp = node.clock.stamp(self.now);
         self.observer.on_input(self.now, stamp.mono, id, &input);
+        let line = || Seen::Input(stamp, Box::new(input.clone()));
+        self.observer.tap().put(Level::Everything, self.now, id, line);
         let mut effects = Vec::new();
         node.engine.handle(stamp, input, &mut effects);
         let digest = node.engine.digest();
@@ -312,6 +331,7 @@ impl World {
         while let Some(effect) = wanted.pop_front() {
             self.carry_out(id, effect);
         }
+        self.observer.tap().put(Level::Everything, self.now, id, || Seen::Digest(digest));
         self.update_wakeup(id);
     }
 
@@ -357,7 +377,10 @@ impl World {
     fn start(&mut self, id: NodeId, run: RunId) {
         let node = &mut self.nodes[id.index()];
         let name = node.learn_name(run.job);
-        let script = self.playbook.script(&(id, name, run.kind), self.now, run.nth);
+        let key = (id, name, run.kind);
+        let script = self.playbook.script(&key, self.now, run.nth);
+        let cast = || Seen::Cast(run, key.1, Arc::new(script.clone()));
+        self.observer.tap().put(Level::Everything, self.now, id, cast);
         let (due, happening) = match &script.start {
             Start::After(after) => (self.now + *after, Happening::Started(run)),
             Start::Fails { after, .. } => (self.now + *after, Happening::StartFailed(run)),
