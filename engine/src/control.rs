@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::config::{Name, Signal};
+use crate::config::{MetricKind, Name, Signal};
 use crate::defect::Defect;
 use crate::effect::{Effect, Refusal, Reply};
 use crate::engine::{Engine, Stage};
@@ -57,6 +57,16 @@ impl Engine {
             .collect();
         if !unknown.is_empty() && !self.planted(Defect::UnknownMetricSwallowed) {
             return Reply::Refused(Refusal::UnknownMetrics(unknown));
+        }
+        let is_counter =
+            |name: &str| find(name).is_some_and(|metric| metric.kind == MetricKind::Counter);
+        let negative: Vec<_> = values
+            .iter()
+            .filter(|entry| entry.1 < 0.0 && is_counter(&entry.0))
+            .map(|entry| entry.0.clone())
+            .collect();
+        if !negative.is_empty() {
+            return Reply::Refused(Refusal::NegativeCounters(negative));
         }
         let mut changed = Vec::with_capacity(values.len());
         for (name, value) in values {

@@ -318,6 +318,8 @@ pub enum Refusal {
     BadVariables(Vec<Box<str>>),
     /// These metrics are not in the configuration.
     UnknownMetrics(Vec<Box<str>>),
+    /// These metrics are counters, and never go down.
+    NegativeCounters(Vec<Box<str>>),
     /// There is no such job.
     UnknownJob(Box<str>),
     /// The job has no process now.
@@ -338,6 +340,9 @@ impl fmt::Display for Refusal {
             }
             Refusal::UnknownMetrics(names) => {
                 write!(f, "cannot find these metrics in the configuration: {}", names.join(", "))
+            }
+            Refusal::NegativeCounters(names) => {
+                write!(f, "cannot add negative values to these counters: {}", names.join(", "))
             }
             Refusal::UnknownJob(name) => write!(f, "cannot find a job named \"{name}\""),
             Refusal::NotRunning(name) => write!(f, "cannot signal \"{name}\": it has no process"),

@@ -243,9 +243,9 @@ fn reply_said(reply: Reply, maintenance: Option<bool>) -> Said {
 fn refused(refusal: &Refusal) -> Said {
     let error = refusal.to_string();
     match refusal {
-        Refusal::BadVariables(names) | Refusal::UnknownMetrics(names) => {
-            said(422, json!({ "error": error, "names": names }))
-        }
+        Refusal::BadVariables(names)
+        | Refusal::UnknownMetrics(names)
+        | Refusal::NegativeCounters(names) => said(422, json!({ "error": error, "names": names })),
         Refusal::BadConfig(_) => problem(422, error),
         Refusal::UnknownJob(_) => problem(404, error),
         Refusal::NotRunning(_) | Refusal::Stopping => problem(409, error),

@@ -229,6 +229,7 @@ async fn bad_requests_are_refused_with_the_names() {
         ("/v3/environ", r#"{"A":["x"]}"#, 422, json!(["A"])),
         ("/v3/metric", r#"{"hits":1,"nope":2,"nada":3}"#, 422, json!(["nada", "nope"])),
         ("/v3/metric", r#"{"hits":"many"}"#, 422, json!(["hits"])),
+        ("/v3/metric", r#"{"hits":-1}"#, 422, json!(["hits"])),
         ("/v3/signal", r#"{"job":"app","signal":"NOPE"}"#, 422, json!([])),
         ("/v3/signal", r#"{"job":"nope","signal":"HUP"}"#, 404, json!(null)),
         ("/v3/restart", r#"{"job":"nope"}"#, 404, json!(null)),

@@ -7,6 +7,8 @@ mod family;
 mod own;
 mod registry;
 mod server;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
