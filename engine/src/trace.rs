@@ -1,8 +1,9 @@
 //! Traces: a run as a file, written while it happens and replayed elsewhere.
 //!
-//! A trace is JSON lines. The first line is the [`Header`]; each further line is one [`Step`]: when,
-//! the input, the effects it had, and the digest of the state afterwards. The last line of a run that
-//! ended in good order says why it ended ([`Ending`]). A file without it was cut, or its run still goes on.
+//! A trace is JSON lines. The first line is the [`Header`]; each further line is one [`Step`]:
+//! when, the input, the effects it had, and the digest of the state afterwards. The last line of a
+//! run that ended in good order says why it ended ([`Ending`]). A file without it was cut, or its
+//! run still goes on.
 //!
 //! The format's version is [`FORMAT`]; a reader refuses every other one. Floating point survives
 //! exactly; digests and the seed are hexadecimal text, because many tools round large integers.
@@ -55,7 +56,8 @@ impl<'de> Deserialize<'de> for Hex {
 pub enum Beginning {
     /// It does.
     Kept,
-    /// So many steps at the beginning were dropped to keep within memory: it can be read, not replayed.
+    /// So many steps at the beginning were dropped to keep within memory: it can be read, not
+    /// replayed.
     Dropped(u64),
 }
 

@@ -23,7 +23,8 @@ pub const ENV_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// what a pipe holds, so that a reader's short pause slows nobody down.
 pub const QUEUE_FULL_BYTES: usize = 256 * 1024;
 
-/// How much may wait at all: what is still in the pipe of a process that has ended is taken up to here.
+/// How much may wait at all: what is still in the pipe of a process that has ended is taken up to
+/// here.
 pub const QUEUE_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The most that is written at once, and what a buffer keeps when it is empty.
@@ -39,12 +40,12 @@ pub const PIPE_DRAIN_BYTES_MAX: usize = 1024 * 1024;
 /// How many pipes of one job may be kept open by processes that its ended runs left behind.
 pub const LINGERING_MAX: usize = 4;
 
-/// How often to look whether what a run left behind has gone. Each end is a signal anyway; this helps
-/// where `/proc` is not mounted.
+/// How often to look whether what a run left behind has gone. Each end is a signal anyway; this
+/// helps where `/proc` is not mounted.
 pub const LEFT_POLL: Duration = Duration::from_secs(1);
 
-/// At the end: how long to wait for killed orphans to go. The kernel takes them away in microseconds;
-/// one that sleeps in a broken device never goes.
+/// At the end: how long to wait for killed orphans to go. The kernel takes them away in
+/// microseconds; one that sleeps in a broken device never goes.
 pub const SWEEP_PATIENCE: Duration = Duration::from_millis(100);
 
 /// At the end: how long a reader of the log may take for one piece before it counts as stalled.
@@ -65,8 +66,8 @@ pub const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may take to read an answer that is ready.
 pub const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many of the connections may be readers of the event stream, which stay: the rest remains free
-/// for requests.
+/// How many of the connections may be readers of the event stream, which stay: the rest remains
+/// free for requests.
 pub const EVENT_READERS_MAX: usize = 16;
 
 /// How many steps the recorder keeps in memory, in bytes: some hundred steps, and small beside the
@@ -83,8 +84,8 @@ pub const TRACE_FINISH_PATIENCE: Duration = Duration::from_secs(2);
 /// The most connections to the telemetry port at once.
 pub const TELEMETRY_CONNECTIONS_MAX: usize = 32;
 
-/// How many observations a summary keeps; older ones leave its window early. 4,096 values of 16 bytes
-/// give each quantile better than v3's error.
+/// How many observations a summary keeps; older ones leave its window early. 4,096 values of 16
+/// bytes give each quantile better than v3's error.
 pub const SUMMARY_SAMPLES_MAX: usize = 4096;
 
 /// The window of a summary's quantiles, as v3's client library had it.
@@ -97,5 +98,6 @@ pub const BODY_BYTES_DRAINED_MAX: usize = 8 * BODY_BYTES_MAX;
 /// How long to wait after a connection could not be accepted (no descriptors left).
 pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Between two writes of the log: less than anybody notices, and enough to write many records at once.
+/// Between two writes of the log: less than anybody notices, and enough to write many records at
+/// once.
 pub const WRITE_PAUSE: Duration = Duration::from_millis(1);

@@ -26,7 +26,7 @@ pub struct Observers {
     feed: Feed,
     telemetry: Telemetry,
     telemetry_server: telemetry::Server,
-    // TODO: replaced when the client of Consul is there.
+    // TODO(once Consul has a client): replaced when the client of Consul is there.
     consul: NoCompanions,
     /// None once the run has ended.
     control_server: Option<control::Server>,

@@ -6,9 +6,9 @@
 //! behind a bounded queue: a disk that is too slow ends the recording, never delays a decision.
 //!
 //! Values of variables (`putenv`, and `env` in a configuration) may be secrets. They are replaced,
-//! equal values by equal words, so that a replay still takes the same turns; `-record-secrets` keeps
-//! them. The files of a trace are readable by their owner only, either way. Arguments of commands and
-//! output of checks are kept: secrets do not belong there.
+//! equal values by equal words, so that a replay still takes the same turns; `-record-secrets`
+//! keeps them. The files of a trace are readable by their owner only, either way. Arguments of
+//! commands and output of checks are kept: secrets do not belong there.
 
 mod redact;
 mod ring;
@@ -171,5 +171,176 @@ impl Recorder {
                 sink.stop(format!("cannot record a step: {error}"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::TRACE_LINES_WAITING_MAX;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
+
+    use steersman_engine::config::{Command, Job};
+    use steersman_engine::event::SignalName;
+    use steersman_engine::input::{Control, ExitStatus, Tree};
+    use steersman_engine::trace::{Outcome, Reader};
+    use steersman_engine::{Engine, JobId, RequestId, RunId, RunKind};
+
+    /// A job whose environment and arguments differ, so that redaction can be seen.
+    fn config() -> Config {
+        let mut command = Command::new(["app", "--verbose"]);
+        command.env.push((Box::from("PASSWORD"), Box::from("hunter2")));
+        Config { jobs: vec![Arc::new(Job::new("app", command))], ..Config::default() }
+    }
+
+    fn inputs() -> Vec<Input> {
+        let run = RunId { job: JobId(0), kind: RunKind::Main, nth: 1 };
+        let pairs = vec![(Box::from("TOKEN"), Some(Box::from("swordfish")))];
+        let put = Input::Control { request: RequestId(1), command: Control::PutEnv(pairs) };
+        let reload =
+            Input::Control { request: RequestId(2), command: Control::Reload { all: true } };
+        let status = ExitStatus::Code(0);
+        vec![
+            Input::Begin,
+            Input::Started { run, pid: 77 },
+            put,
+            reload,
+            Input::Loaded { config: Ok(Box::new(config())) },
+            Input::Exited { run, status, tree: Tree::Gone, output: Box::from("") },
+            Input::Signal(SignalName::Term),
+            Input::Tick,
+        ]
+    }
+
+    fn record(recording: &Recording, rounds: u64) -> Recorder {
+        let mut engine = Engine::new(config(), 7);
+        let mut recorder = Recorder::new(recording, &config(), 7).unwrap();
+        let ticks = std::iter::repeat_n(Input::Tick, 10 * (rounds as usize - 1));
+        for (millis, input) in inputs().into_iter().chain(ticks).enumerate() {
+            let now = Stamp::from_millis(millis as u64);
+            let mut effects = Vec::new();
+            recorder.begin_step(now, &input);
+            engine.handle(now, input, &mut effects);
+            recorder.end_step(&effects, engine.digest());
+        }
+        recorder
+    }
+
+    fn file_of(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("steersman-{}-{name}", std::process::id()))
+    }
+
+    fn replay(text: &[u8]) -> Outcome {
+        trace::replay(&mut Reader::new(text).unwrap()).unwrap()
+    }
+
+    fn assert_same(outcome: &Outcome, expected: Ending) {
+        let Outcome::Same { steps, end, .. } = outcome else { panic!("{outcome:?}") };
+        assert_eq!((*steps, *end), (inputs().len() as u64, Some(expected)));
+    }
+
+    #[test]
+    fn recorded_file_replays_and_belongs_to_its_owner() {
+        for (name, secrets) in [("kept", Secrets::Kept), ("replaced", Secrets::Replaced)] {
+            let path = file_of(name);
+            let file = Some(path.clone());
+            record(&Recording { file, ring_bytes: 0, secrets }, 1).finish();
+            let text = std::fs::read(&path).unwrap();
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            std::fs::remove_file(&path).unwrap();
+            assert_same(&replay(&text), Ending::Over);
+            let text = String::from_utf8(text).unwrap();
+            for secret in ["hunter2", "swordfish"] {
+                assert_eq!(text.contains(secret), secrets == Secrets::Kept, "{secret}");
+            }
+            assert!(text.contains("--verbose"));
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn memory_replays_as_long_as_nothing_was_dropped() {
+        let recorder = record(&Recording::default(), 1);
+        assert_same(&replay(&recorder.trace()), Ending::Asked);
+        let small = Recording { ring_bytes: 4096, ..Recording::default() };
+        let text = record(&small, 50).trace();
+        let mut reader = Reader::new(&*text).unwrap();
+        let Beginning::Dropped(dropped) = reader.header().beginning else { panic!("whole") };
+        assert!(dropped > 0);
+        assert!(trace::replay(&mut reader).is_err());
+        assert!(text.len() < 4096 + 2048, "{} bytes", text.len());
+    }
+
+    #[test]
+    fn recorder_that_is_off_keeps_nothing() {
+        let off = Recording { ring_bytes: 0, ..Recording::default() };
+        let recorder = record(&off, 1);
+        assert!(!recorder.is_on());
+        let text = recorder.trace();
+        assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), 2);
+    }
+
+    #[test]
+    fn disk_without_room_for_the_header_is_an_error() {
+        let file = Some(PathBuf::from("/dev/full"));
+        let created = Recorder::new(&Recording { file, ..Recording::default() }, &config(), 7);
+        let error = created.map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn disk_that_fails_later_ends_the_recording_and_is_said_once() {
+        let path = file_of("broken");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let reader_path = path.clone();
+        // A pipe without its reader fails as a full disk does.
+        let reader = std::thread::spawn(move || drop(std::fs::File::open(reader_path)));
+        let sink = Sink::create(&path, Vec::new());
+        reader.join().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut sink = sink.unwrap();
+        let begin = std::time::Instant::now();
+        let failure = loop {
+            sink.push(b"line\n");
+            if let Some(failure) = sink.take_failure() {
+                break failure;
+            }
+            assert!(begin.elapsed() < std::time::Duration::from_secs(60), "it does not fail");
+            std::thread::yield_now();
+        };
+        assert!(failure.starts_with("cannot write the trace: "), "{failure}");
+        sink.push(b"line\n");
+        assert_eq!(sink.take_failure(), None);
+        sink.finish(Ending::Over);
+    }
+
+    #[test]
+    fn disk_that_stands_still_ends_the_recording_with_a_note() {
+        let path = file_of("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // The reader opens, so that the writer can, and reads nothing until the recording is over.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let reader_path = path.clone();
+        let reader = std::thread::spawn(move || {
+            let mut file = std::fs::File::open(reader_path).unwrap();
+            let _ = wait.recv();
+            let mut text = Vec::new();
+            io::Read::read_to_end(&mut file, &mut text).unwrap();
+            text
+        });
+        let file = Some(path.clone());
+        let recording = Recording { file, ring_bytes: 0, secrets: Secrets::Kept };
+        let rounds = 1 + TRACE_LINES_WAITING_MAX as u64 / 5;
+        let mut recorder = record(&recording, rounds);
+        let failure = recorder.take_failure().expect("it could not keep up");
+        assert!(failure.starts_with("cannot write the trace as fast as the run"), "{failure}");
+        assert_eq!(recorder.take_failure(), None);
+        drop(go);
+        recorder.finish();
+        let text = reader.join().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let Outcome::Same { end, .. } = replay(&text) else { panic!("it differs") };
+        assert_eq!(end, Some(Ending::Overrun));
     }
 }

@@ -27,8 +27,8 @@ pub(super) fn command() -> Command {
 }
 
 const AFTER_HELP: &str = "\
-Flags work with one dash or two. Exit status: 0 good; 1 failed, or the status of the first job that \
-failed; 2 bad usage or configuration.";
+Flags work with one dash or two. Exit status: 0 good; 1 failed, or the status of the first job \
+that failed; 2 bad usage or configuration.";
 
 fn long(flag: &Flag) -> Arg {
     let arg = Arg::new(flag.name).long(flag.name).help(flag.help);

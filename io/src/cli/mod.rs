@@ -1,7 +1,7 @@
 //! The command line: what is asked for, and everything that needs no engine.
 //!
-//! The way to a run is short on purpose: arguments that start with a dash, or with `run`, are read by
-//! [`flags`] alone.
+//! The way to a run is short on purpose: arguments that start with a dash, or with `run`, are read
+//! by [`flags`] alone.
 
 mod commands;
 mod execute;

@@ -20,7 +20,8 @@ impl Ring {
         Ring { lines: VecDeque::new(), bytes: 0, bytes_max, dropped: 0 }
     }
 
-    /// Keeps a line, and drops old ones to make room. A line that has no room at all is dropped too.
+    /// Keeps a line, and drops old ones to make room. A line that has no room at all is dropped
+    /// too.
     pub(super) fn push(&mut self, line: &[u8]) {
         let cost = line.len() + LINE_OVERHEAD;
         while self.bytes + cost > self.bytes_max {

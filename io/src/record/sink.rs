@@ -96,8 +96,8 @@ fn fail(failure: &Mutex<Option<String>>, reason: String) {
     failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
 }
 
-/// Writes until the queue's other end has gone. The queue is flushed whenever it is empty, so that a
-/// killed supervisor leaves nearly everything.
+/// Writes until the queue's other end has gone. The queue is flushed whenever it is empty, so that
+/// a killed supervisor leaves nearly everything.
 fn write(mut out: BufWriter<File>, waiting: &Receiver<Word>) -> io::Result<()> {
     let mut end = Ending::Overrun;
     loop {

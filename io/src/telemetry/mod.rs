@@ -1,7 +1,8 @@
-//! Telemetry: metrics for Prometheus and the state of jobs, over HTTP when the configuration says so.
+//! Telemetry: metrics for Prometheus and the state of jobs, over HTTP when the configuration says
+//! so.
 //!
-//! Counting goes on whether or not anybody may ask, so that switching telemetry on by a reload shows
-//! the whole run.
+//! Counting goes on whether or not anybody may ask, so that switching telemetry on by a reload
+//! shows the whole run.
 
 mod family;
 mod own;
@@ -78,12 +79,15 @@ impl Telemetry {
         for job in &status.jobs {
             let defined = config.jobs.iter().find(|defined| defined.name == job.name);
             match defined.and_then(|defined| defined.service.as_ref()) {
-                Some(service) => services.push(json!({
-                    "Name": job.name,
-                    "Address": service.address.map(|address| address.to_string()).unwrap_or_default(),
-                    "Port": service.port,
-                    "Status": job.health,
-                })),
+                Some(service) => {
+                    let address = service.address.map(|address| address.to_string());
+                    services.push(json!({
+                        "Name": job.name,
+                        "Address": address.unwrap_or_default(),
+                        "Port": service.port,
+                        "Status": job.health,
+                    }));
+                }
                 None => jobs.push(json!({ "Name": job.name, "Status": job.health })),
             }
         }
