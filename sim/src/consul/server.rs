@@ -1,0 +1,565 @@
+//! Servers: where questions arrive, wait for a leader, are answered, logged, applied; session timers
+//! and lock delays.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::acl::Authority;
+use super::go;
+use super::json::Writer;
+use super::model::{Blocked, Call, Consul, Event, LogEntry, Origin};
+use super::read::Read;
+use super::rpc::{ReadOptions, Reply, Rpc, Verdict, judge_operations};
+use super::store::{Store, Touch};
+use super::txn::{Command, Operation, Outcome};
+use super::types::{Session, Str};
+
+/// One server.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Server {
+    pub(crate) rpc_address: Str,
+    pub(crate) alive: bool,
+    pub(crate) paused: bool,
+    /// Whom it takes for the leader, itself perhaps.
+    pub(crate) leader: Option<usize>,
+    /// Has it ever heard of a leader since its start?
+    pub(crate) contacted: bool,
+    pub(crate) last_contact: u64,
+    pub(crate) store: Store,
+    pub(crate) applied: u64,
+    /// Keys under lock delay, until when.
+    pub(crate) barred: BTreeMap<Str, u64>,
+    /// Every lock delay in the log; a restart arms them all again.
+    pub(crate) delays: BTreeMap<Str, u64>,
+    /// Sessions' deadlines; only the leader has any.
+    pub(crate) timers: BTreeMap<Str, u64>,
+    pub(crate) slow_disk: u64,
+    pub(crate) slow_apply: u64,
+}
+
+const MS: u64 = 1_000_000;
+const WAIT_DEFAULT: u64 = 300_000 * MS;
+const WAIT_MAX: u64 = 600_000 * MS;
+/// A session lives so many TTLs without renewal.
+const TTL_MULTIPLIER: u64 = 2;
+/// Entries of the log kept for followers that lag.
+const LOG_KEPT: usize = 1_024;
+
+impl Server {
+    /// Does it answer?
+    pub(crate) fn is_up(&self) -> bool {
+        self.alive && !self.paused
+    }
+
+    fn is_barred(&self, key: &str, now: u64) -> bool {
+        self.barred.get(key).is_some_and(|until| *until > now)
+    }
+}
+
+impl Consul {
+    /// Sends a question on its way from its agent.
+    pub(crate) fn send(&mut self, call: Call) {
+        let id = self.next_count();
+        let agent = call.agent;
+        let target = self.entry_server(agent);
+        self.calls.insert(id, call);
+        match target {
+            Ok(server) => {
+                let own = self.agents[agent].server == Some(server);
+                let hop = if own { 0 } else { self.draw("hop", self.options.timing.hop) };
+                self.schedule_in(hop, Event::Arrive { call: id, server });
+            }
+            Err(error) => self.finish_in(0, id, Err(error)),
+        }
+    }
+
+    /// Chooses the server an agent asks.
+    fn entry_server(&mut self, agent: usize) -> Result<usize, String> {
+        if let Some(own) = self.agents[agent].server {
+            return Ok(own);
+        }
+        if self.agents[agent].cut {
+            return Err("No known Consul servers".to_owned());
+        }
+        let known: Vec<usize> = (0..self.servers.len())
+            .filter(|server| !self.agents[agent].failed_servers.contains(server))
+            .collect();
+        let preferred = self.agents[agent].preferred;
+        let Some(server) = known.get(preferred % known.len().max(1)).copied() else {
+            return Err("No known Consul servers".to_owned());
+        };
+        if self.servers[server].alive {
+            return Ok(server);
+        }
+        self.agents[agent].preferred = preferred + 1;
+        Err(self.refused(&self.agents[agent].address, server))
+    }
+
+    fn refused(&self, from: &str, server: usize) -> String {
+        format!(
+            "rpc error getting client: failed to get conn: dial tcp {from}:0->{}: connect: connection refused",
+            self.servers[server].rpc_address
+        )
+    }
+
+    /// Ends a question, so much later.
+    pub(crate) fn finish_in(&mut self, delay: u64, call: u64, result: Result<Reply, String>) {
+        self.schedule_in(delay, Event::Finish { call, result });
+    }
+
+    /// Answers a question from where it is: errors collect a prefix for every hop.
+    pub(crate) fn reply(&mut self, id: u64, result: Result<Reply, String>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.blocked = None;
+        let own = self.agents[call.agent].server;
+        let hops = call.path.len() - usize::from(call.path.first().copied() == own);
+        let result = result.map_err(|error| format!("{}{error}", "rpc error making call: ".repeat(hops)));
+        let mut delay = 0;
+        for _ in 0..hops {
+            delay += self.draw("hop", self.options.timing.hop);
+        }
+        self.finish_in(delay, id, result);
+    }
+
+    pub(crate) fn on_arrive(&mut self, id: u64, server: usize) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if !self.servers[server].alive {
+            let from: Str = match call.path.last() {
+                Some(from) => self.servers[*from].rpc_address.clone(),
+                None => self.agents[call.agent].address.clone(),
+            };
+            let from = from.split(':').next().unwrap_or_default().to_owned();
+            let error = self.refused(&from, server);
+            return self.reply(id, Err(error));
+        }
+        call.path.push(server);
+        if self.servers[server].paused {
+            return;
+        }
+        self.serve(id, server);
+    }
+
+    /// Serves a question at a server that runs.
+    pub(crate) fn serve(&mut self, id: u64, server: usize) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let state = &self.servers[server];
+        let stale = call.rpc.takes_stale()
+            && (state.contacted || matches!(call.rpc, Rpc::Leader | Rpc::Peers));
+        if state.leader == Some(server) || stale {
+            return self.execute(id, server);
+        }
+        match state.leader {
+            Some(leader) => {
+                let hop = self.draw("hop", self.options.timing.hop);
+                self.schedule_in(hop, Event::Arrive { call: id, server: leader });
+            }
+            None if self.now >= call.patience => {
+                self.reply(id, Err("No cluster leader".to_owned()));
+            }
+            None => {
+                let patience = call.patience;
+                let again = self.draw("hold", (50 * MS, 430 * MS));
+                let at = self.now.saturating_add(again).min(patience);
+                self.schedule(at, Event::Retry { call: id });
+            }
+        }
+    }
+
+    pub(crate) fn on_retry(&mut self, id: u64) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(server) = call.path.last().copied() else { return };
+        if self.servers[server].is_up() {
+            self.serve(id, server);
+        }
+    }
+
+    fn execute(&mut self, id: u64, server: usize) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let state = &self.servers[server];
+        let authority = match state.store.tokens.resolve(&call.token) {
+            Ok(authority) => authority,
+            Err(_) if matches!(call.rpc, Rpc::Leader | Rpc::Peers) => {
+                Authority::All { acl_on: true }
+            }
+            Err(error) => return self.reply(id, Err(error)),
+        };
+        let contact = self.contact_ms(server);
+        match call.rpc.clone() {
+            Rpc::Leader => {
+                let leader = state.leader.map_or("", |leader| &*self.servers[leader].rpc_address);
+                let printed = print(|w| w.text(leader));
+                self.reply(id, Ok(Reply::Json(printed)));
+            }
+            Rpc::Peers => {
+                let printed = print(|w| {
+                    w.list(|w| self.servers.iter().for_each(|peer| w.text(&peer.rpc_address)));
+                });
+                self.reply(id, Ok(Reply::Json(printed)));
+            }
+            Rpc::Read { read, options } => self.read(id, server, &read, options, authority),
+            Rpc::TxnRead { operations, .. } => {
+                self.read_txn(id, server, operations, authority, contact);
+            }
+            Rpc::Renew { id: session } => self.renew(id, server, &session, &authority),
+            write => self.write(id, server, write, &authority),
+        }
+    }
+
+    /// Tells for how long a server has not heard from the leader, and whether it knows one.
+    fn contact_ms(&self, server: usize) -> (u64, bool) {
+        let state = &self.servers[server];
+        if state.leader == Some(server) {
+            return (0, true);
+        }
+        let at = match state.leader {
+            Some(leader) if self.servers[leader].is_up() => {
+                // Heartbeats of an idle leader come every 50 to 100 ms.
+                return (self.random.below("contact", self.now, 100), true);
+            }
+            _ => state.last_contact,
+        };
+        ((self.now - at.min(self.now)) / MS, state.leader.is_some())
+    }
+
+    fn read(
+        &mut self,
+        id: u64,
+        server: usize,
+        read: &Read,
+        options: ReadOptions,
+        authority: Authority,
+    ) {
+        let (answer, watches) = match read.run(&self.servers[server].store, &authority) {
+            Ok(found) => found,
+            Err(error) => return self.reply(id, Err(error)),
+        };
+        let (contact_ms, known_leader) = self.contact_ms(server);
+        if options.index == 0 || answer.index > options.index {
+            return self.reply(id, Ok(Reply::Answer { answer, contact_ms, known_leader }));
+        }
+        let wait = match u64::try_from(options.wait) {
+            Ok(0) | Err(_) => WAIT_DEFAULT,
+            Ok(wait) => wait.min(WAIT_MAX),
+        };
+        let jitter = self.draw("jitter", (0, wait / 16));
+        let until = self.now.saturating_add(wait).saturating_add(jitter);
+        self.schedule(until, Event::WaitOver { call: id });
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.blocked = Some(Blocked { server, until, answer, watches, authority });
+        }
+    }
+
+    pub(crate) fn on_wait_over(&mut self, id: u64) {
+        let Some(blocked) = self.calls.get(&id).and_then(|call| call.blocked.clone()) else {
+            return;
+        };
+        if blocked.until > self.now || !self.servers[blocked.server].is_up() {
+            return;
+        }
+        self.reply_blocked(id, blocked);
+    }
+
+    /// Answers a blocking query with what it saw last.
+    pub(crate) fn reply_blocked(&mut self, id: u64, blocked: Blocked) {
+        let (contact_ms, known_leader) = self.contact_ms(blocked.server);
+        let answer = blocked.answer;
+        self.reply(id, Ok(Reply::Answer { answer, contact_ms, known_leader }));
+    }
+
+    /// Wakes the blocking queries at a server that a write concerns.
+    fn wake(&mut self, server: usize, touched: &[Touch]) {
+        if touched.is_empty() {
+            return;
+        }
+        let concerned = |blocked: &Blocked| {
+            blocked.server == server
+                && blocked.watches.iter().any(|watch| touched.iter().any(|t| watch.is_woken_by(t)))
+        };
+        let woken: Vec<u64> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.blocked.as_ref().is_some_and(concerned))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in woken {
+            self.read_again(id);
+        }
+    }
+
+    fn read_again(&mut self, id: u64) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Rpc::Read { read, options } = &call.rpc else { return };
+        let (read, index) = (read.clone(), options.index);
+        let Some(blocked) = &mut call.blocked else { return };
+        match read.run(&self.servers[blocked.server].store, &blocked.authority) {
+            Ok((answer, watches)) => {
+                blocked.answer = answer;
+                blocked.watches = watches;
+                let spurious = self.options.contract
+                    && self.random.below("spurious", id ^ self.raft.last, 16) == 0;
+                if blocked.answer.index > index || spurious {
+                    let blocked = blocked.clone();
+                    self.reply_blocked(id, blocked);
+                }
+            }
+            Err(error) => self.reply(id, Err(error)),
+        }
+    }
+
+    fn read_txn(
+        &mut self,
+        id: u64,
+        server: usize,
+        mut operations: Vec<Operation>,
+        authority: Authority,
+        contact: (u64, bool),
+    ) {
+        let conflicts = judge_operations(&mut operations, &authority, &|_| false);
+        let read = Some(contact);
+        let reply = if conflicts.is_empty() {
+            let mut store = self.servers[server].store.clone();
+            match store.transact(0, &operations) {
+                Outcome::Conflicts(conflicts) => Reply::Conflicts { conflicts, read },
+                Outcome::Rows(rows) => Reply::Rows { rows, authority, read },
+                _ => Reply::Done,
+            }
+        } else {
+            Reply::Conflicts { conflicts, read }
+        };
+        self.reply(id, Ok(reply));
+    }
+
+    fn renew(&mut self, id: u64, server: usize, session: &str, authority: &Authority) {
+        let found = match self.servers[server].store.session(session) {
+            Ok(found) => found.cloned(),
+            Err(error) => return self.reply(id, Err(error)),
+        };
+        let Some(session) = found else { return self.reply(id, Ok(Reply::Renewed(None))) };
+        if !authority.may_write(super::acl::Resource::Session, &session.node) {
+            return self.reply(id, Err(super::acl::DENIED.to_owned()));
+        }
+        self.start_timer(server, &session);
+        let printed = print(|w| w.list(|w| session.print(w)));
+        self.reply(id, Ok(Reply::Renewed(Some(printed))));
+    }
+
+    /// Starts the timer of a session anew.
+    pub(crate) fn start_timer(&mut self, server: usize, session: &Session) {
+        let ttl = match &*session.ttl {
+            "" => 0,
+            ttl => go::parse_duration(ttl).ok().and_then(|t| u64::try_from(t).ok()).unwrap_or(0),
+        };
+        if ttl == 0 {
+            return;
+        }
+        let life = if self.options.contract {
+            self.contract_life(ttl)
+        } else {
+            ttl.saturating_mul(TTL_MULTIPLIER)
+        };
+        let deadline = self.now.saturating_add(life);
+        let had = self.servers[server].timers.insert(session.id.clone(), deadline);
+        if had.is_none_or(|earlier| deadline < earlier) {
+            self.schedule(deadline, Event::SessionDue { server, id: session.id.clone() });
+        }
+    }
+
+    /// Draws how long a session may live by contract: never less than its TTL.
+    fn contract_life(&mut self, ttl: u64) -> u64 {
+        match self.draw("session life kind", (0, 7)) {
+            0 | 1 => ttl,
+            2..=4 => self.draw("session life", (ttl, ttl.saturating_mul(2))),
+            5 | 6 => ttl.saturating_mul(2),
+            _ => self.draw("session life", (ttl.saturating_mul(2), ttl.saturating_mul(4))),
+        }
+    }
+
+    pub(crate) fn on_session_due(&mut self, server: usize, id: &Str) {
+        let state = &self.servers[server];
+        let Some(deadline) = state.timers.get(id).copied() else { return };
+        if deadline > self.now {
+            return self.schedule(deadline, Event::SessionDue { server, id: id.clone() });
+        }
+        if state.is_up() && self.raft.leader == Some(server) {
+            self.servers[server].timers.remove(id);
+            self.append(Command::EndSession { id: id.clone() }, None);
+        }
+    }
+
+    fn write(&mut self, id: u64, server: usize, rpc: Rpc, authority: &Authority) {
+        let now = self.now;
+        let rpc = match rpc {
+            Rpc::CreateSession { mut session, behavior } => {
+                let key = self.next_count();
+                session.id = self.random.uuid("session", key).into();
+                Rpc::CreateSession { session, behavior }
+            }
+            other => other,
+        };
+        let state = &self.servers[server];
+        match rpc.judge(&state.store, authority, |key| state.is_barred(key, now)) {
+            Verdict::Answer(result) => self.reply(id, result),
+            Verdict::Log(_) if self.raft.leader != Some(server) => {
+                // It only believes to be the leader: nobody will follow.
+                self.reply(id, Err("leadership lost while committing log".to_owned()));
+            }
+            Verdict::Log(command) => self.append(command, Some(id)),
+        }
+    }
+
+    /// Appends an entry to the log; it is applied when committed.
+    pub(crate) fn append(&mut self, command: Command, call: Option<u64>) {
+        let Some(leader) = self.raft.leader else { return };
+        let skipped = if self.options.contract { self.draw("index", (0, 2)) } else { 0 };
+        self.raft.last += 1 + skipped;
+        let index = self.raft.last;
+        self.raft.entries.push_back(Arc::new(LogEntry { index, command, call }));
+        let mut disk = self.draw("commit", self.options.timing.commit);
+        disk += self.servers[leader].slow_disk;
+        let at = self.now.saturating_add(disk).max(self.raft.commit_at);
+        self.raft.commit_at = at;
+        let term = self.raft.term;
+        if at == self.now {
+            self.on_commit(term, index);
+        } else {
+            self.schedule(at, Event::Commit { term, index });
+        }
+    }
+
+    pub(crate) fn on_commit(&mut self, term: u64, index: u64) {
+        let Some(leader) = self.raft.leader.filter(|_| self.raft.term == term) else { return };
+        if self.servers[leader].paused {
+            return;
+        }
+        self.raft.committed = self.raft.committed.max(index);
+        self.catch_up(leader, index);
+        for server in 0..self.servers.len() {
+            if server != leader && self.servers[server].is_up() {
+                let lag = self.draw("lag", self.options.timing.follower_lag);
+                let lag = lag + self.servers[server].slow_apply;
+                self.schedule_in(lag, Event::Apply { server, index });
+            }
+        }
+        while self.raft.entries.len() > LOG_KEPT {
+            self.raft.entries.pop_front();
+        }
+    }
+
+    pub(crate) fn on_apply(&mut self, server: usize, index: u64) {
+        if self.servers[server].is_up() && index <= self.raft.committed {
+            self.servers[server].last_contact = self.now;
+            self.catch_up(server, index);
+        }
+    }
+
+    /// Applies the log to a server, up to an index.
+    pub(crate) fn catch_up(&mut self, server: usize, index: u64) {
+        let applied = self.servers[server].applied;
+        let first = self.raft.entries.front().map_or(u64::MAX, |entry| entry.index);
+        if applied + 1 < first && applied < index && applied != 0 && !self.holds_all(applied) {
+            self.copy_from_leader(server);
+        }
+        let applied = self.servers[server].applied;
+        let entries: Vec<Arc<LogEntry>> = self
+            .raft
+            .entries
+            .iter()
+            .filter(|entry| entry.index > applied && entry.index <= index)
+            .cloned()
+            .collect();
+        for entry in entries {
+            self.apply(server, &entry);
+        }
+    }
+
+    /// Tells whether nothing between an index and the kept log has been dropped.
+    fn holds_all(&self, applied: u64) -> bool {
+        self.raft.entries.len() < LOG_KEPT || self.raft.entries[0].index <= applied + 1
+    }
+
+    fn copy_from_leader(&mut self, server: usize) {
+        let Some(leader) = self.raft.leader.filter(|leader| *leader != server) else { return };
+        self.servers[server].store = self.servers[leader].store.clone();
+        self.servers[server].applied = self.servers[leader].applied;
+    }
+
+    fn apply(&mut self, server: usize, entry: &LogEntry) {
+        let now = self.now;
+        let leads = self.raft.leader == Some(server);
+        let state = &mut self.servers[server];
+        let outcome = state.store.apply(entry.index, &entry.command);
+        state.applied = entry.index;
+        let touched = std::mem::take(&mut state.store.touched);
+        for (key, delay) in std::mem::take(&mut state.store.barred) {
+            let delay = u64::try_from(delay).unwrap_or(0);
+            state.barred.retain(|_, until| *until > now);
+            state.barred.insert(key.clone(), now.saturating_add(delay));
+            state.delays.insert(key, delay);
+        }
+        for id in std::mem::take(&mut state.store.ended) {
+            state.timers.remove(&id);
+        }
+        if leads {
+            self.after_apply(server, entry, &outcome);
+        }
+        self.wake(server, &touched);
+    }
+
+    fn after_apply(&mut self, server: usize, entry: &LogEntry, outcome: &Outcome) {
+        let mut id = None;
+        match &entry.command {
+            Command::CreateSession(session) if *outcome == Outcome::Done => {
+                id = Some(session.id.clone());
+                self.start_timer(server, session);
+            }
+            Command::Kv { .. } | Command::Txn(_) => {
+                if self.servers[server].store.index_of("tombstones") == Some(entry.index) {
+                    let after = self.draw("tombstones", self.options.timing.tombstones);
+                    self.schedule_in(after, Event::ReapTombstones { upto: entry.index });
+                }
+            }
+            _ => {}
+        }
+        let Some(call) = entry.call else { return };
+        let authority = self
+            .calls
+            .get(&call)
+            .and_then(|call| self.servers[server].store.tokens.resolve(&call.token).ok());
+        let result = match outcome.clone() {
+            Outcome::Failed(error) => Err(error),
+            Outcome::Truth(truth) => Ok(Reply::Truth(truth)),
+            Outcome::Done => Ok(id.map_or(Reply::Done, Reply::Id)),
+            Outcome::Conflicts(conflicts) => Ok(Reply::Conflicts { conflicts, read: None }),
+            Outcome::Rows(rows) => Ok(Reply::Rows {
+                rows,
+                authority: authority.unwrap_or(Authority::All { acl_on: false }),
+                read: None,
+            }),
+        };
+        self.reply(call, result);
+    }
+
+    pub(crate) fn on_reap_tombstones(&mut self, upto: u64) {
+        self.append(Command::ReapTombstones { upto }, None);
+    }
+
+    /// Asks the leader something nobody waits for.
+    pub(crate) fn send_unasked(&mut self, agent: usize, rpc: Rpc, token: &str) {
+        let patience = self.now;
+        self.send(Call {
+            agent,
+            origin: Origin::Nobody,
+            rpc,
+            token: token.into(),
+            patience,
+            path: Vec::new(),
+            blocked: None,
+        });
+    }
+}
+
+fn print(body: impl FnOnce(&mut Writer)) -> String {
+    let mut writer = Writer::default();
+    body(&mut writer);
+    writer.finish()
+}
