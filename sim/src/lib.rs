@@ -12,6 +12,7 @@
 
 pub mod agenda;
 pub mod clock;
+pub mod consul;
 pub mod fixture;
 pub mod node;
 pub mod observer;

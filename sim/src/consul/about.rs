@@ -28,7 +28,9 @@ impl Consul {
         let denied = || Response::error(DENIED);
         match about {
             About::Myself | About::Host if !authority.may_read(Resource::Agent, &node) => denied(),
-            About::Reload | About::Leave if !authority.may_write(Resource::Agent, &node) => denied(),
+            About::Reload | About::Leave if !authority.may_write(Resource::Agent, &node) => {
+                denied()
+            }
             About::RaftConfiguration if !authority.may_operate() => denied(),
             About::Myself => self.print(pretty, |consul, w| consul.print_self(agent, w)),
             About::Host => self.print(pretty, |_, w| w.object(|_| {})),

@@ -241,7 +241,11 @@ fn hcl_rules(text: &str) -> Result<Vec<RawRule>, String> {
                 }
                 found.push((kind, name, grant));
             }
-            _ => return Err(format!("key '{kind}' expected start of object ('{{') or assignment ('=')")),
+            _ => {
+                return Err(format!(
+                    "key '{kind}' expected start of object ('{{') or assignment ('=')"
+                ));
+            }
         }
     }
     Ok(found)
@@ -281,7 +285,9 @@ mod tests {
     fn rules_grant_by_exact_name_then_longest_prefix() {
         let mut rules = Rules::default();
         rules
-            .add("service_prefix \"\" { policy = \"read\" }\nservice \"web\" { policy = \"write\" }")
+            .add(
+                "service_prefix \"\" { policy = \"read\" }\nservice \"web\" { policy = \"write\" }",
+            )
             .unwrap();
         let authority = Authority::Some(Arc::new(rules));
         assert!(authority.may_write(Resource::Service, "web"));

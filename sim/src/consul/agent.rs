@@ -64,7 +64,7 @@ enum Step {
 /// Something for an agent to do once its state is free.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Work {
-    Request { id: RequestId, action: Action, token: Str, pretty: bool },
+    Request { id: RequestId, action: Box<Action>, token: Str, pretty: bool },
     Fresh { id: RequestId, request: Request },
     Expire { check: Str },
     SendOutput { check: Str },
@@ -115,10 +115,15 @@ impl Consul {
                 self.answer(id, agent, if plain { response } else { vary(response) });
             }
             Routed::Agent(action) => {
+                let action = Box::new(action);
                 self.give_work(agent, Work::Request { id, action, token, pretty });
             }
             Routed::AgentService { id: service, hash, wait } => {
-                self.local_wait(agent, LocalWait { request: id, id: service, hash, token, pretty }, wait);
+                self.local_wait(
+                    agent,
+                    LocalWait { request: id, id: service, hash, token, pretty },
+                    wait,
+                );
             }
             Routed::Servers { rpc, dc, face } => {
                 let origin = Origin::Http { id, face, pretty };
@@ -242,7 +247,7 @@ impl Consul {
     /// Plans work of an agent for later.
     pub(crate) fn plan(&mut self, agent: usize, delay: u64, work: Work) {
         let epoch = self.agents[agent].epoch;
-        self.schedule_in(delay, Event::AgentWork { agent, epoch, work });
+        self.schedule_in(delay, Event::AgentWork { agent, epoch, work: Box::new(work) });
     }
 
     fn output_deadline(&mut self) -> u64 {
@@ -250,7 +255,14 @@ impl Consul {
         self.now.saturating_add(delay)
     }
 
-    fn do_action(&mut self, agent: usize, id: RequestId, action: &Action, token: &Str, pretty: bool) {
+    fn do_action(
+        &mut self,
+        agent: usize,
+        id: RequestId,
+        action: &Action,
+        token: &Str,
+        pretty: bool,
+    ) {
         let authority = match self.tokens().resolve(token) {
             Ok(authority) => authority,
             Err(error) => {
@@ -290,10 +302,10 @@ impl Consul {
         let epoch = state.epoch;
         for (at, work) in planned {
             let known = self.events.range((at, 0)..=(at, u64::MAX)).any(|(_, event)| {
-                matches!(event, Event::AgentWork { agent: of, work: w, .. } if *of == agent && *w == work)
+                matches!(event, Event::AgentWork { agent: of, work: w, .. } if *of == agent && **w == work)
             });
             if !known {
-                self.schedule(at, Event::AgentWork { agent, epoch, work });
+                self.schedule(at, Event::AgentWork { agent, epoch, work: Box::new(work) });
             }
         }
     }
@@ -315,7 +327,8 @@ impl Consul {
 
     fn answer_wait(&mut self, agent: usize, wait: LocalWait) {
         let LocalWait { request, id, token, pretty, .. } = wait;
-        self.give_work(agent, Work::Request { id: request, action: Action::Service { id }, token, pretty });
+        let action = Box::new(Action::Service { id });
+        self.give_work(agent, Work::Request { id: request, action, token, pretty });
     }
 
     fn current_hash(&self, agent: usize, id: &str) -> Option<Str> {
@@ -426,7 +439,8 @@ impl Consul {
                 Rpc::Register { registration }
             }
             Step::DropService { id } => {
-                token = local.services.get(&id).map(|known| known.token.clone()).unwrap_or_default();
+                token =
+                    local.services.get(&id).map(|known| known.token.clone()).unwrap_or_default();
                 Rpc::Deregister { node, service: id, check: "".into() }
             }
             Step::DropCheck { id } => {
@@ -479,13 +493,13 @@ impl Consul {
     pub(crate) fn free(&mut self, agent: usize) {
         while self.agents[agent].push.is_none() {
             let queue = &mut self.agents[agent].queue;
-            let heartbeat = |work: &Work| {
-                matches!(work, Work::Request { action: Action::Heartbeat { .. }, .. })
+            let heartbeat = |work: &Work| match work {
+                Work::Request { action, .. } => matches!(**action, Action::Heartbeat { .. }),
+                _ => false,
             };
             // A late heartbeat and an expired timer: either may come first.
-            let swaps = queue.len() > 1
-                && matches!(queue[0], Work::Expire { .. })
-                && heartbeat(&queue[1]);
+            let swaps =
+                queue.len() > 1 && matches!(queue[0], Work::Expire { .. }) && heartbeat(&queue[1]);
             if swaps && self.draw("late heartbeat", (0, 1)) == 1 {
                 self.agents[agent].queue.swap(0, 1);
             }

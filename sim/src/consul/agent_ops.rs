@@ -293,8 +293,7 @@ impl Local {
         let hash = content_hash(service);
         let mut writer = Writer::default();
         print_service(&mut writer, service, Some(&hash));
-        Response::json(200, &writer.finish(), context.pretty)
-            .with("X-Consul-Contenthash", hash)
+        Response::json(200, &writer.finish(), context.pretty).with("X-Consul-Contenthash", hash)
     }
 
     fn health_of_id(&self, id: &str, text: bool, context: &Context<'_>) -> Response {
@@ -330,8 +329,7 @@ impl Local {
                 !local.deleted && &*local.service.name == name
             };
             for local in self.services.values().filter(of_name) {
-                let checks: Vec<&LocalCheck> =
-                    self.checks_for(&local.service.id, true).collect();
+                let checks: Vec<&LocalCheck> = self.checks_for(&local.service.id, true).collect();
                 let status = aggregated(&checks);
                 print_health(w, &local.service, status, &checks);
                 let code = status_code(status);

@@ -37,7 +37,8 @@ pub(crate) fn response(
             } else {
                 response
             };
-            let cacheable = health || matches!(read.query, Query::Services | Query::Instances { .. });
+            let cacheable =
+                health || matches!(read.query, Query::Services | Query::Instances { .. });
             if options.cached && cacheable { response.with("X-Cache", "MISS") } else { response }
         }
         Reply::Done => json(200, "true", pretty),

@@ -122,8 +122,8 @@ pub(crate) fn check_definition(json: &Json, id: &str) -> CheckDefinition {
         || other_numbers.iter().any(|name| json.int(name) != 0)
         || schemas::duration(json, "Timeout").unwrap_or(0) != 0
         || json.object("Header").is_some();
-    definition.empty = definition == CheckDefinition { empty: true, ..CheckDefinition::default() }
-        && !extra;
+    definition.empty =
+        definition == CheckDefinition { empty: true, ..CheckDefinition::default() } && !extra;
     definition
 }
 

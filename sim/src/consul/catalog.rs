@@ -53,9 +53,9 @@ impl Store {
                     super::go::quote(&node.name)
                 ));
             }
-            self.ensure_check(idx, check.clone())
-                .map_err(|e| format!("failed inserting check: {e} on node {}",
-                    super::go::quote(&check.node)))?;
+            self.ensure_check(idx, check.clone()).map_err(|e| {
+                format!("failed inserting check: {e} on node {}", super::go::quote(&check.node))
+            })?;
         }
         Ok(())
     }
@@ -108,9 +108,8 @@ impl Store {
         let Some(other) = self.node(&node.name).filter(|other| other.id != node.id) else {
             return Ok(());
         };
-        let healthy = self
-            .check(&other.name, SERF_HEALTH)
-            .is_some_and(|check| &*check.status != CRITICAL);
+        let healthy =
+            self.check(&other.name, SERF_HEALTH).is_some_and(|check| &*check.status != CRITICAL);
         if healthy && !(other.id.is_empty() && clash_without_id) {
             return Err(format!(
                 "Node name {} is reserved by node {} with name {} ({})",
@@ -164,10 +163,7 @@ impl Store {
         }
         let mut instance = Instance {
             node: node.into(),
-            service: Arc::new(Service {
-                weights: Some(service.weights()),
-                ..(**service).clone()
-            }),
+            service: Arc::new(Service { weights: Some(service.weights()), ..(**service).clone() }),
             create: idx,
             modify: idx,
         };
@@ -209,9 +205,8 @@ impl Store {
     /// Lists the checks of one instance, by id.
     pub(crate) fn checks_of_instance(&self, node: &str, id: &str) -> Vec<Arc<Check>> {
         let id = lower(id);
-        let of_service = |check: &&Arc<Check>| {
-            !check.service_id.is_empty() && lower(&check.service_id) == id
-        };
+        let of_service =
+            |check: &&Arc<Check>| !check.service_id.is_empty() && lower(&check.service_id) == id;
         self.checks_on(node).filter(of_service).cloned().collect()
     }
 
@@ -282,8 +277,7 @@ impl Store {
     fn end_sessions_of_check(&mut self, idx: u64, node: &str, check: &str) {
         let (node, check) = (lower(node), lower(check));
         let depends = |session: &&Arc<super::types::Session>| {
-            lower(&session.node) == node
-                && session.check_ids().iter().any(|id| lower(id) == check)
+            lower(&session.node) == node && session.check_ids().iter().any(|id| lower(id) == check)
         };
         let ids: Vec<Str> =
             self.sessions.values().filter(depends).map(|session| session.id.clone()).collect();

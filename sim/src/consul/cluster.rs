@@ -84,7 +84,7 @@ impl Consul {
             address: (&*node.address).into(),
             server,
             alive: true,
-            local: Local { node: (&*node.name).into(), ..Local::default() },
+            local: Local::new((&*node.name).into()),
             preferred: usize::try_from(self.random.bits("preferred", key) >> 33).unwrap_or(0),
             ..Agent::default()
         });
@@ -177,9 +177,7 @@ impl Consul {
             self.break_agent(agent);
             self.notice_agent(agent);
         }
-        if self.raft.leader == Some(server) {
-            self.lose_leader();
-        } else if !self.has_quorum() {
+        if self.raft.leader == Some(server) || !self.has_quorum() {
             self.lose_leader();
         }
     }
@@ -532,7 +530,7 @@ impl Consul {
         match memory {
             Memory::Kept => state.local.restart(now),
             Memory::Lost => {
-                state.local = Local { node: state.local.node.clone(), ..Local::default() };
+                state.local = Local::new(state.local.node.clone());
                 state.node_id = fresh.into();
             }
         }
@@ -580,8 +578,7 @@ impl Consul {
         }
         let node = self.agents[agent].local.node.clone();
         if self.raft.leader.is_some() {
-            let command =
-                Command::Deregister { node, service: "".into(), check: "".into() };
+            let command = Command::Deregister { node, service: "".into(), check: "".into() };
             self.append(command, None);
         }
         self.break_agent(agent);

@@ -55,10 +55,8 @@ impl Local {
                 Some(known) => {
                     if known.service.tag_override {
                         let tags = Some(remote.service.tags.clone().unwrap_or_default());
-                        known.service = std::sync::Arc::new(Service {
-                            tags,
-                            ..(*known.service).clone()
-                        });
+                        known.service =
+                            std::sync::Arc::new(Service { tags, ..(*known.service).clone() });
                     }
                     known.in_sync = is_same(&known.service, &remote.service);
                 }

@@ -185,8 +185,10 @@ fn check(expression: &Expression, shape: &Shape) -> Result<(), String> {
     };
     let selector = go::quote(&selector.join("."));
     if !allowed.contains(&operator) {
-        return Err(format!("Invalid match operator {} for selector {selector}",
-            go::quote(operator.name())));
+        return Err(format!(
+            "Invalid match operator {} for selector {selector}",
+            go::quote(operator.name())
+        ));
     }
     let Some(value) = value else { return Ok(()) };
     let failed = match at {
@@ -418,9 +420,8 @@ impl Parser<'_> {
             };
             Some((p.selector()?, operator, Some(value)))
         };
-        let (selector, operator, value) = selected
-            .or_else(|| self.attempt(emptiness))
-            .or_else(|| self.attempt(membership))?;
+        let (selector, operator, value) =
+            selected.or_else(|| self.attempt(emptiness)).or_else(|| self.attempt(membership))?;
         Some(Expression::Match { selector, operator, value })
     }
 

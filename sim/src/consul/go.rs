@@ -32,11 +32,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
             return Err(format!("time: missing unit in duration {}", quote(text)));
         }
         let Some(scale) = unit_nanos(unit) else {
-            return Err(format!(
-                "time: unknown unit {} in duration {}",
-                quote(unit),
-                quote(text)
-            ));
+            return Err(format!("time: unknown unit {} in duration {}", quote(unit), quote(text)));
         };
         let part = scaled(whole, fraction, scale).ok_or_else(invalid)?;
         total = total.checked_add(part).ok_or_else(invalid)?;
@@ -108,9 +104,8 @@ pub(crate) fn parse_uint(text: &str) -> Result<u64, String> {
     if !digits {
         return Err(format!("strconv.ParseUint: parsing {}: invalid syntax", quote(text)));
     }
-    text.parse().map_err(|_| {
-        format!("strconv.ParseUint: parsing {}: value out of range", quote(text))
-    })
+    text.parse()
+        .map_err(|_| format!("strconv.ParseUint: parsing {}: value out of range", quote(text)))
 }
 
 /// Parses like `strconv.ParseBool`.
@@ -156,9 +151,7 @@ pub(crate) fn lower(text: &str) -> String {
 pub(crate) fn parse_ip(text: &str) -> Option<std::net::IpAddr> {
     let address: std::net::IpAddr = text.parse().ok()?;
     Some(match address {
-        std::net::IpAddr::V6(six) => {
-            six.to_ipv4_mapped().map_or(address, std::net::IpAddr::V4)
-        }
+        std::net::IpAddr::V6(six) => six.to_ipv4_mapped().map_or(address, std::net::IpAddr::V4),
         std::net::IpAddr::V4(_) => address,
     })
 }
@@ -185,11 +178,8 @@ pub(crate) fn base64_encode(bytes: &[u8]) -> String {
 
 /// Decodes standard base64; the error is the offset of the first bad byte, as Go counts it.
 pub(crate) fn base64_decode(text: &str) -> Result<Vec<u8>, usize> {
-    let bytes: Vec<(usize, u8)> = text
-        .bytes()
-        .enumerate()
-        .filter(|(_, byte)| *byte != b'\r' && *byte != b'\n')
-        .collect();
+    let bytes: Vec<(usize, u8)> =
+        text.bytes().enumerate().filter(|(_, byte)| *byte != b'\r' && *byte != b'\n').collect();
     let mut out = Vec::with_capacity(bytes.len() / 4 * 3);
     let mut at = 0;
     while at < bytes.len() {
@@ -258,7 +248,10 @@ mod tests {
     fn durations_are_read_and_printed_as_go_does() {
         assert_eq!(parse_duration("1h2m3.5s"), Ok(3_723_500_000_000));
         assert_eq!(parse_duration("-1.5ms"), Ok(-1_500_000));
-        assert_eq!(parse_duration("1d").unwrap_err(), "time: unknown unit \"d\" in duration \"1d\"");
+        assert_eq!(
+            parse_duration("1d").unwrap_err(),
+            "time: unknown unit \"d\" in duration \"1d\""
+        );
         assert_eq!(parse_duration("5").unwrap_err(), "time: missing unit in duration \"5\"");
         assert_eq!(parse_duration("").unwrap_err(), "time: invalid duration \"\"");
         for (nanos, text) in [

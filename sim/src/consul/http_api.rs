@@ -160,8 +160,10 @@ impl Params {
     pub(crate) fn encode(&self) -> String {
         let mut sorted: Vec<&(String, String)> = self.0.iter().collect();
         sorted.sort_by(|a, b| a.0.cmp(&b.0));
-        let pairs: Vec<String> =
-            sorted.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+        let pairs: Vec<String> = sorted
+            .iter()
+            .map(|(key, value)| format!("{}={}", encode(key), encode(value)))
+            .collect();
         pairs.join("&")
     }
 }

@@ -101,7 +101,11 @@ impl Parser<'_> {
             b'"' => "'\"'".to_owned(),
             byte if byte >= 0x80 => {
                 let c = char::from(byte);
-                if byte < 0xa0 || byte == 0xad { format!("'\\u{:04x}'", c as u32) } else { format!("'{c}'") }
+                if byte < 0xa0 || byte == 0xad {
+                    format!("'\\u{:04x}'", c as u32)
+                } else {
+                    format!("'{c}'")
+                }
             }
             byte => {
                 let quoted = go::quote(&char::from(byte).to_string());
@@ -185,8 +189,7 @@ impl Parser<'_> {
     fn literal(&mut self, word: &str, value: Json) -> Result<Json, String> {
         for (position, expected) in word.bytes().enumerate() {
             if self.peek()? != expected {
-                let context =
-                    format!("in literal {word} (expecting '{}')", char::from(expected));
+                let context = format!("in literal {word} (expecting '{}')", char::from(expected));
                 return self.bad(&context);
             }
             debug_assert!(position < word.len());

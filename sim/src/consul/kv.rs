@@ -1,5 +1,6 @@
 //! Writes to the key-value store and to sessions.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::store::{Store, Tree};
@@ -85,7 +86,7 @@ impl Store {
         prefix: &'a str,
     ) -> impl Iterator<Item = &'a Arc<Entry>> {
         self.keys
-            .range::<str, _>(prefix..)
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(move |(key, _)| key.starts_with(prefix))
             .map(|(_, entry)| entry)
     }
@@ -193,7 +194,7 @@ pub(crate) fn uuid_key(text: &str) -> Result<String, String> {
         return Err(format!("UUID should have maximum of 4 \"-\"; got {hyphens}"));
     }
     let digits = text.replace('-', "");
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err("Input (without hyphens) must be even length".to_owned());
     }
     if let Some(bad) = digits.bytes().find(|byte| !byte.is_ascii_hexdigit()) {

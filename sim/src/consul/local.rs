@@ -73,7 +73,6 @@ pub(crate) struct Local {
     pub(crate) ttls: BTreeMap<Str, Ttl>,
     pub(crate) reap_after: BTreeMap<Str, u64>,
     pub(crate) node_in_sync: bool,
-    definitions: BTreeMap<Str, CheckDefinition>,
     saved: BTreeMap<Str, Saved>,
 }
 
@@ -116,6 +115,11 @@ impl CheckDefinition {
 }
 
 impl Local {
+    /// Builds the empty state of a node's agent.
+    pub(crate) fn new(node: Str) -> Local {
+        Local { node, ..Local::default() }
+    }
+
     /// Returns a service that is there.
     pub(crate) fn service(&self, id: &str) -> Option<&Arc<Service>> {
         self.services.get(id).filter(|known| !known.deleted).map(|known| &known.service)
@@ -141,8 +145,8 @@ impl Local {
     /// Tells whether the servers may not know everything.
     pub(crate) fn is_unsynced(&self) -> bool {
         !self.node_in_sync
-            || self.services.values().any(|known| known.deleted || !known.in_sync)
-            || self.checks.values().any(|known| known.deleted || !known.in_sync)
+            || self.services.values().any(|known| !known.in_sync)
+            || self.checks.values().any(|known| !known.in_sync)
     }
 
     /// Adds or replaces a service with its checks.
@@ -275,7 +279,6 @@ impl Local {
         } else {
             self.reap_after.remove(id);
         }
-        self.definitions.insert(id.clone(), definition.clone());
     }
 
     /// Removes a service with its checks; the servers are told later.
@@ -302,7 +305,6 @@ impl Local {
     pub(crate) fn remove_check(&mut self, id: &str) {
         self.ttls.remove(id);
         self.reap_after.remove(id);
-        self.definitions.remove(id);
         self.saved.remove(id);
         if let Some(known) = self.checks.get_mut(id).filter(|known| !known.deleted) {
             known.deleted = true;

@@ -118,7 +118,7 @@ pub(crate) enum Event {
     Elect { term: u64 },
     Depose { server: usize },
     ReapTombstones { upto: u64 },
-    AgentWork { agent: usize, epoch: u64, work: Work },
+    AgentWork { agent: usize, epoch: u64, work: Box<Work> },
     LocalWaitOver { agent: usize, request: RequestId },
     Gossip { agent: usize, epoch: u64, alive: bool },
 }
@@ -140,7 +140,11 @@ pub(crate) struct Call {
 /// Who asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
-    Http { id: RequestId, face: super::route::Face, pretty: bool },
+    Http {
+        id: RequestId,
+        face: super::route::Face,
+        pretty: bool,
+    },
     /// The agent sends a change of its own.
     Push,
     /// Nobody waits for it.
@@ -332,7 +336,7 @@ impl Consul {
             Event::ReapTombstones { upto } => self.on_reap_tombstones(upto),
             Event::AgentWork { agent, epoch, work } => {
                 if self.agents[agent].epoch == epoch {
-                    self.give_work(agent, work);
+                    self.give_work(agent, *work);
                 }
             }
             Event::LocalWaitOver { agent, request } => self.on_local_wait_over(agent, request),

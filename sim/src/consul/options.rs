@@ -123,12 +123,7 @@ impl Default for Timing {
 impl NodeOptions {
     /// Names a node; its address follows from its place in the cluster.
     pub fn new(name: &str, address: &str) -> NodeOptions {
-        NodeOptions {
-            name: name.into(),
-            address: address.into(),
-            id: "".into(),
-            server_port: 8300,
-        }
+        NodeOptions { name: name.into(), address: address.into(), id: "".into(), server_port: 8300 }
     }
 }
 

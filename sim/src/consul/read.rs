@@ -1,6 +1,7 @@
 //! Reads that servers answer: each runs on one server's tables and says what it depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::acl::{Authority, DENIED, Resource};
@@ -95,7 +96,8 @@ impl Reader<'_> {
                 self.health(read, service, tags.as_deref(), *passing)
             }
             Query::ServiceChecks { service } => {
-                self.watches.push(self.store.watch_below(Tree::ChecksByService, &[&lower(service)]));
+                self.watches
+                    .push(self.store.watch_below(Tree::ChecksByService, &[&lower(service)]));
                 let service = lower(service);
                 let index = if read.node_meta.is_empty() {
                     self.store.max_index(&["checks"])
@@ -148,7 +150,7 @@ impl Reader<'_> {
         let buried = self
             .store
             .tombstones
-            .range::<str, _>(prefix..)
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(_, index)| *index)
             .max();
@@ -315,8 +317,7 @@ impl Reader<'_> {
             return None;
         }
         let even = &name[..name.len() - name.len() % 2];
-        let mut by_id =
-            self.store.nodes.values().filter(|node| node.id.starts_with(&lower(even)));
+        let mut by_id = self.store.nodes.values().filter(|node| node.id.starts_with(&lower(even)));
         by_id.next().filter(|_| by_id.next().is_none()).cloned()
     }
 

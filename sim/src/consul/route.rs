@@ -127,7 +127,10 @@ fn moved(request: &Request, target: &str, query: &str) -> Response {
     let escaped = url.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let escaped = escaped.replace('"', "&#34;").replace('\'', "&#39;");
     let body = format!("<a href=\"{escaped}\">Moved Permanently</a>.\n\n");
-    Response { body: body.into_bytes(), ..response.with("Content-Type", "text/html; charset=utf-8") }
+    Response {
+        body: body.into_bytes(),
+        ..response.with("Content-Type", "text/html; charset=utf-8")
+    }
 }
 
 fn unknown(request: &Request, path: &str, site: &Site<'_>) -> Response {
@@ -187,7 +190,8 @@ impl Router<'_> {
         } else {
             return Ok(());
         };
-        let text = format!("Bad request: Invalid {place} - Namespaces are a Consul Enterprise feature");
+        let text =
+            format!("Bad request: Invalid {place} - Namespaces are a Consul Enterprise feature");
         Err(Response::text(400, text))
     }
 
@@ -361,9 +365,8 @@ impl Router<'_> {
             } else {
                 format!("({} bytes)", body.len())
             };
-            let text = format!(
-                "Request body{size} too large, max size: {VALUE_MAX} bytes. See {see}."
-            );
+            let text =
+                format!("Request body{size} too large, max size: {VALUE_MAX} bytes. See {see}.");
             return Err(Response::text(413, text).with("Connection", "close"));
         }
         let json = bodies::read(body, &schemas::TXN)
@@ -373,9 +376,8 @@ impl Router<'_> {
             _ => 0,
         };
         if count > OPERATIONS_MAX {
-            let text = format!(
-                "Transaction contains too many operations ({count} > {OPERATIONS_MAX})"
-            );
+            let text =
+                format!("Transaction contains too many operations ({count} > {OPERATIONS_MAX})");
             return Err(Response::text(413, text));
         }
         let operations = bodies::operations(&json, self.site.datacenter);
@@ -485,8 +487,7 @@ impl Router<'_> {
             "/v1/catalog/datacenters" => return Ok(Routed::About(About::Datacenters)),
             "/v1/catalog/register" => {
                 self.namespace()?;
-                let json =
-                    bodies::read(&self.request.body, &schemas::REGISTER).map_err(failed)?;
+                let json = bodies::read(&self.request.body, &schemas::REGISTER).map_err(failed)?;
                 let registration = bodies::registration(&json, self.site.datacenter);
                 let dc = registration.node.datacenter.clone();
                 return servers(Rpc::Register { registration }, dc, Face::AlwaysTrue);

@@ -41,14 +41,25 @@ pub(crate) enum Rpc {
 /// A server's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reply {
-    Answer { answer: Answer, contact_ms: u64, known_leader: bool },
+    Answer {
+        answer: Answer,
+        contact_ms: u64,
+        known_leader: bool,
+    },
     Done,
     Truth(bool),
     Id(Str),
     /// The session, printed, or nothing when it is gone.
     Renewed(Option<String>),
-    Rows { rows: Vec<Row>, authority: Authority, read: Option<(u64, bool)> },
-    Conflicts { conflicts: Vec<(usize, String)>, read: Option<(u64, bool)> },
+    Rows {
+        rows: Vec<Row>,
+        authority: Authority,
+        read: Option<(u64, bool)>,
+    },
+    Conflicts {
+        conflicts: Vec<(usize, String)>,
+        read: Option<(u64, bool)>,
+    },
     /// Compact JSON.
     Json(String),
 }
@@ -113,10 +124,12 @@ impl Rpc {
                 Ok(false) => answer(Ok(Reply::Done)),
                 Err(error) => answer(Err(error)),
             },
-            Rpc::Register { registration } => match judge_register(registration, store, authority) {
-                Ok(registration) => Verdict::Log(Command::Register(registration)),
-                Err(error) => answer(Err(error)),
-            },
+            Rpc::Register { registration } => {
+                match judge_register(registration, store, authority) {
+                    Ok(registration) => Verdict::Log(Command::Register(registration)),
+                    Err(error) => answer(Err(error)),
+                }
+            }
             Rpc::Deregister { node, service, check } => {
                 match judge_deregister(&node, &service, &check, store, authority) {
                     Ok(()) => Verdict::Log(Command::Deregister { node, service, check }),
@@ -124,9 +137,11 @@ impl Rpc {
                 }
             }
             Rpc::Tokens { tokens } => Verdict::Log(Command::SetTokens(tokens)),
-            Rpc::Read { .. } | Rpc::TxnRead { .. } | Rpc::Renew { .. } | Rpc::Leader | Rpc::Peers => {
-                answer(Err("cannot log a read".to_owned()))
-            }
+            Rpc::Read { .. }
+            | Rpc::TxnRead { .. }
+            | Rpc::Renew { .. }
+            | Rpc::Leader
+            | Rpc::Peers => answer(Err("cannot log a read".to_owned())),
         }
     }
 }
@@ -168,16 +183,13 @@ pub(crate) fn judge_operations(
     let mut conflicts = Vec::new();
     for (position, operation) in operations.iter_mut().enumerate() {
         let verdict = match operation {
-            Operation::Kv { verb, entry } => {
-                match judge_kv(*verb, entry, authority, is_barred) {
-                    Ok(true) => Ok(()),
-                    Ok(false) => Err(format!(
-                        "failed to lock key {} due to lock delay",
-                        go::quote(&entry.key)
-                    )),
-                    Err(error) => Err(error),
+            Operation::Kv { verb, entry } => match judge_kv(*verb, entry, authority, is_barred) {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    Err(format!("failed to lock key {} due to lock delay", go::quote(&entry.key)))
                 }
-            }
+                Err(error) => Err(error),
+            },
             Operation::Node { verb: RecordVerb::Get, .. }
             | Operation::Service { verb: RecordVerb::Get, .. }
             | Operation::Check { verb: RecordVerb::Get, .. }
@@ -186,9 +198,8 @@ pub(crate) fn judge_operations(
                 .and_then(|()| allow(authority.may_write(Resource::Node, &node.name))),
             Operation::Service { instance, .. } => {
                 let mut service = (*instance.service).clone();
-                judge_service(&mut service, &Authority::All { acl_on: false }).and_then(|()| {
-                    allow(authority.may_write(Resource::Service, &service.name))
-                })
+                judge_service(&mut service, &Authority::All { acl_on: false })
+                    .and_then(|()| allow(authority.may_write(Resource::Service, &service.name)))
             }
             Operation::Check { check, .. } => {
                 let resource =
@@ -266,15 +277,12 @@ fn parse_uuid(text: &str) -> Result<(), String> {
     if !hyphens {
         return Err("uuid is improperly formatted".to_owned());
     }
-    super::kv::uuid_key(text).map(|_| ()).map_err(|error| {
-        error.strip_prefix("Invalid UUID: ").map_or(error.clone(), str::to_owned)
-    })
+    super::kv::uuid_key(text)
+        .map(|_| ())
+        .map_err(|error| error.strip_prefix("Invalid UUID: ").map_or(error.clone(), str::to_owned))
 }
 
-fn judge_service(
-    service: &mut super::types::Service,
-    authority: &Authority,
-) -> Result<(), String> {
+fn judge_service(service: &mut super::types::Service, authority: &Authority) -> Result<(), String> {
     if service.id.is_empty() && !service.name.is_empty() {
         service.id = service.name.clone();
     }

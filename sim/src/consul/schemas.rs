@@ -350,11 +350,7 @@ static SERVICE_OPERATION: Structure = Structure {
     name: "ServiceTxnOp",
     go_type: "api.ServiceTxnOp",
     own: None,
-    fields: &[
-        ("Verb", Text("api.ServiceOp")),
-        ("Node", STRING),
-        ("Service", Struct(&API_SERVICE)),
-    ],
+    fields: &[("Verb", Text("api.ServiceOp")), ("Node", STRING), ("Service", Struct(&API_SERVICE))],
 };
 
 static API_CHECK_DETAILS: Structure = Structure {

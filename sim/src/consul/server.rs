@@ -113,7 +113,8 @@ impl Consul {
         call.blocked = None;
         let own = self.agents[call.agent].server;
         let hops = call.path.len() - usize::from(call.path.first().copied() == own);
-        let result = result.map_err(|error| format!("{}{error}", "rpc error making call: ".repeat(hops)));
+        let result =
+            result.map_err(|error| format!("{}{error}", "rpc error making call: ".repeat(hops)));
         let mut delay = 0;
         for _ in 0..hops {
             delay += self.draw("hop", self.options.timing.hop);
@@ -512,11 +513,11 @@ impl Consul {
                 id = Some(session.id.clone());
                 self.start_timer(server, session);
             }
-            Command::Kv { .. } | Command::Txn(_) => {
-                if self.servers[server].store.index_of("tombstones") == Some(entry.index) {
-                    let after = self.draw("tombstones", self.options.timing.tombstones);
-                    self.schedule_in(after, Event::ReapTombstones { upto: entry.index });
-                }
+            Command::Kv { .. } | Command::Txn(_)
+                if self.servers[server].store.index_of("tombstones") == Some(entry.index) =>
+            {
+                let after = self.draw("tombstones", self.options.timing.tombstones);
+                self.schedule_in(after, Event::ReapTombstones { upto: entry.index });
             }
             _ => {}
         }

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::go::lower;
 use super::acl::Tokens;
+use super::go::lower;
 use super::types::{Check, Entry, Instance, Node, Session, Str};
 
 /// One radix tree: a table by one of its indexes.
@@ -203,10 +203,12 @@ impl Store {
     }
 
     fn tree_keys(&self, tree: Tree) -> Vec<Vec<u8>> {
-        let services = || self.services.values().map(|instance| {
-            let service = &instance.service;
-            (lower(&instance.node), lower(&service.id), lower(&service.name))
-        });
+        let services = || {
+            self.services.values().map(|instance| {
+                let service = &instance.service;
+                (lower(&instance.node), lower(&service.id), lower(&service.name))
+            })
+        };
         let checks = || {
             self.checks
                 .values()

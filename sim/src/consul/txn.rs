@@ -39,24 +39,50 @@ pub(crate) enum RecordVerb {
 /// One step of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
-    Kv { verb: KvVerb, entry: Entry },
-    Node { verb: RecordVerb, node: Node },
-    Service { verb: RecordVerb, instance: Instance },
-    Check { verb: RecordVerb, check: Check },
+    Kv {
+        verb: KvVerb,
+        entry: Entry,
+    },
+    Node {
+        verb: RecordVerb,
+        node: Node,
+    },
+    Service {
+        verb: RecordVerb,
+        instance: Instance,
+    },
+    Check {
+        verb: RecordVerb,
+        check: Check,
+    },
     /// A verb nobody knows, with the error it earns.
-    Unknown { error: Str, writes: bool },
+    Unknown {
+        error: Str,
+        writes: bool,
+    },
 }
 
 /// One entry of the replicated log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Command {
     Register(Registration),
-    Deregister { node: Str, service: Str, check: Str },
-    Kv { verb: KvVerb, entry: Entry },
+    Deregister {
+        node: Str,
+        service: Str,
+        check: Str,
+    },
+    Kv {
+        verb: KvVerb,
+        entry: Entry,
+    },
     CreateSession(Session),
-    EndSession { id: Str },
+    EndSession {
+        id: Str,
+    },
     Txn(Vec<Operation>),
-    ReapTombstones { upto: u64 },
+    ReapTombstones {
+        upto: u64,
+    },
     SetTokens(Tokens),
     /// What a new leader writes first.
     Noop,
@@ -165,7 +191,9 @@ impl Store {
                     self.end_session(idx, &id);
                     Outcome::Done
                 }
-                Err(error) => Outcome::Failed(format!("failed session lookup: index error: {error}")),
+                Err(error) => {
+                    Outcome::Failed(format!("failed session lookup: index error: {error}"))
+                }
             },
             Command::Txn(operations) => self.transact(idx, operations),
             Command::ReapTombstones { upto } => {
@@ -260,7 +288,9 @@ impl Store {
                 .kv_lock(idx, entry)?
                 .ok_or_else(|| format!("failed to lock key {key}, lock is already held"))?,
             KvVerb::Unlock => self.kv_unlock(idx, entry)?.ok_or_else(|| {
-                format!("failed to unlock key {key}, lock isn't held, or is held by another session")
+                format!(
+                    "failed to unlock key {key}, lock isn't held, or is held by another session"
+                )
             })?,
             KvVerb::Get => {
                 let known = known.ok_or_else(|| format!("key {key} doesn't exist"))?;
@@ -360,7 +390,12 @@ impl Store {
         Ok(written.iter().map(|found| Row::of("Service", |w| found.print(w, false))).collect())
     }
 
-    fn check_step(&mut self, idx: u64, verb: RecordVerb, check: &Check) -> Result<Vec<Row>, String> {
+    fn check_step(
+        &mut self,
+        idx: u64,
+        verb: RecordVerb,
+        check: &Check,
+    ) -> Result<Vec<Row>, String> {
         let known = self.check(&check.node, &check.id).cloned();
         let index = known.as_ref().map_or(0, |known| known.modify);
         let place = format!("check {} on node {}", quote(&check.id), quote(&check.node));
