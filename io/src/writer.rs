@@ -154,9 +154,10 @@ impl Writer {
     pub fn drain(&mut self, patience: Duration, most: Duration) {
         self.flush();
         let end = Instant::now() + most;
-        let mut before = self.shared.waiting.load(Ordering::Relaxed);
         self.shared.tell(|state| state.is_awaited = true);
         let mut state = self.shared.lock();
+        // Under the lock: what is written between the look and the wait would not be heard of.
+        let mut before = self.shared.waiting.load(Ordering::Relaxed);
         while before > 0 && Instant::now() < end {
             let waited = self.shared.done.wait_timeout(state, patience);
             let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
