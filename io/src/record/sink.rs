@@ -86,6 +86,13 @@ impl Sink {
         }
     }
 
+    /// Waits until the thread has ended by itself.
+    #[cfg(test)]
+    pub(super) fn wait(&self) {
+        let patience = Duration::from_secs(60);
+        assert_eq!(self.done.recv_timeout(patience), Err(RecvTimeoutError::Disconnected));
+    }
+
     /// Gives the file's path.
     pub(super) fn path(&self) -> &Path {
         &self.path
