@@ -165,7 +165,7 @@ impl Processes {
         Ok(Started { pid: pid.unsigned_abs(), output })
     }
 
-    /// Sends a signal to all that a run has: its group, and orphans of it in other groups.
+    /// Sends a signal to all that a run has: its group, and the groups that orphans of it are in.
     ///
     /// After SIGKILL, whatever of it comes to light later is killed as well.
     pub fn signal(&mut self, run: RunId, signal: Signal) {
@@ -174,26 +174,9 @@ impl Processes {
         }
         let Some(entry) = self.runs.get_mut(&run) else { return };
         entry.is_killed |= signal == Signal::KILL;
-        let number = libc::c_int::from(signal.0);
-        let group = entry.pid;
-        // The group is ours while an unreaped child of ours is in it.
-        let is_outside = |pid: &libc::pid_t| group_of(*pid) != Some(group);
         let leader = entry.is_leader_there.then_some(entry.pid);
-        let mut outside = Vec::new();
-        let mut is_group_held = false;
-        for pid in leader.into_iter().chain(entry.orphans.iter().copied()) {
-            if is_outside(&pid) {
-                outside.push(pid);
-            } else {
-                is_group_held = true;
-            }
-        }
-        if is_group_held {
-            let _sent = send(-group, number);
-        }
-        for pid in outside {
-            let _sent = send(pid, number);
-        }
+        let members = leader.into_iter().chain(entry.orphans.iter().copied());
+        signal_groups(members, libc::c_int::from(signal.0));
     }
 
     /// Says that time has passed: orphans may have turned up since.
@@ -244,13 +227,7 @@ impl Processes {
         self.collect(&mut ignored);
         let known: Vec<libc::pid_t> = self.leaders.keys().copied().collect();
         let others = self.kin.children(|pid| !known.contains(&pid));
-        for pid in known.iter().chain(&others) {
-            if group_of(*pid) == Some(*pid) {
-                let _sent = send(-*pid, libc::SIGKILL);
-            } else {
-                let _sent = send(*pid, libc::SIGKILL);
-            }
-        }
+        signal_groups(known.iter().chain(&others).copied(), libc::SIGKILL);
         !known.is_empty() || !others.is_empty()
     }
 
@@ -308,7 +285,7 @@ impl Processes {
             let Some(entry) = run.and_then(|run| self.runs.get_mut(&run)) else { continue };
             entry.orphans.push(*pid);
             if entry.is_killed {
-                let _sent = send(*pid, libc::SIGKILL);
+                signal_groups([*pid].into_iter(), libc::SIGKILL);
             }
         }
         !found.is_empty()
@@ -323,7 +300,7 @@ impl Processes {
         let run = self.markers.get(marker.as_str()).copied();
         if run.is_none() {
             // Its run is over, and said so: nothing of it may live on.
-            let _sent = send(orphan, libc::SIGKILL);
+            signal_groups([orphan].into_iter(), libc::SIGKILL);
         }
         run
     }
@@ -357,6 +334,24 @@ fn group_of(pid: libc::pid_t) -> Option<libc::pid_t> {
     // SAFETY: takes and gives numbers only.
     let group = unsafe { libc::getpgid(pid) };
     (group > 0).then_some(group)
+}
+
+/// Sends a signal to the groups that unreaped children of ours are in, once to each.
+///
+/// A group with an unreaped child of ours in it cannot have been used again, and only what descends from
+/// the same job can have joined it. Our own group is never meant: who has moved there gets it alone.
+fn signal_groups(children: impl Iterator<Item = libc::pid_t>, signal: libc::c_int) {
+    let own = group_of(0);
+    let target = |pid: libc::pid_t| match group_of(pid) {
+        Some(group) if Some(group) != own => -group,
+        Some(_) | None => pid,
+    };
+    let targets: BTreeSet<libc::pid_t> = children.map(target).collect();
+    for target in targets {
+        // It may be gone already, which is what was wanted; or have become somebody whom we may not
+        // signal, which the engine sees because it does not end.
+        let _sent = send(target, signal);
+    }
 }
 
 /// Sends a signal to a process, or to a group when the number is negative.
