@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
 /// How bad a problem is.
@@ -16,6 +17,7 @@ pub enum Severity {
 
 /// One problem, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
@@ -34,10 +36,27 @@ pub struct Diagnostic {
     /// Whether places count in the rendered text, not in the file as written.
     pub rendered: bool,
     /// What is wrong; starts with "cannot".
-    pub message: String,
+    pub message: Box<str>,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub help: Option<String>,
+    pub help: Option<Box<str>>,
+    /// Other places that have to do with it.
+    #[serde(skip_serializing_if = "<[Related]>::is_empty")]
+    pub related: Box<[Related]>,
+}
+
+/// Another place that has to do with a problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Related {
+    /// Where it begins.
+    pub start: Position,
+    /// The first place after it.
+    pub end: Position,
+    /// The whole line at the place, without its end.
+    pub source_line: Box<str>,
+    /// What it has to do with the problem.
+    pub message: Box<str>,
 }
 
 /// A place in a text.
@@ -69,7 +88,7 @@ impl Report {
         let mut text = String::new();
         for diagnostic in self.errors.iter().chain(&self.warnings) {
             text.push_str(&diagnostic.to_text(colours));
-            text.push('\n');
+            text.push_str("\n\n");
         }
         text
     }
@@ -85,8 +104,52 @@ pub enum Colours {
 }
 
 impl Diagnostic {
-    /// Shows the problem for people, with its source line and a marker.
-    pub fn to_text(&self, _colours: Colours) -> String {
-        format!("{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+    /// Shows the problem for people, with its source line and a marker; no line end at the end.
+    pub fn to_text(&self, colours: Colours) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let path = match self.rendered {
+            true => format!("{} (as rendered)", self.file),
+            false => self.file.to_string(),
+        };
+        let start = Position { line: self.line, column: self.column };
+        let mark = marked_bytes(&self.source_line, start, self.end);
+        let mut group = Group::with_title(level.primary_title(&*self.message).id(self.code))
+            .element(
+                Snippet::source(&*self.source_line)
+                    .line_start(self.line as usize)
+                    .path(&path)
+                    .annotation(AnnotationKind::Primary.span(mark)),
+            );
+        for related in &self.related {
+            let mark = marked_bytes(&related.source_line, related.start, related.end);
+            group = group.element(
+                Snippet::source(&*related.source_line)
+                    .line_start(related.start.line as usize)
+                    .path(&path)
+                    .annotation(AnnotationKind::Context.span(mark).label(&*related.message)),
+            );
+        }
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(&**help));
+        }
+        let renderer = match colours {
+            Colours::On => Renderer::styled(),
+            Colours::Off => Renderer::plain(),
+        };
+        renderer.render(&[group])
     }
+}
+
+/// Turns a place in characters into bytes of its line; never empty where the line allows.
+fn marked_bytes(line: &str, start: Position, end: Position) -> std::ops::Range<usize> {
+    let byte = |column: u32| {
+        let column = column.saturating_sub(1) as usize;
+        line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)
+    };
+    let from = byte(start.column);
+    let to = if end.line > start.line { line.len() } else { byte(end.column) };
+    from..to.max(from)
 }

@@ -4,13 +4,19 @@
 //! at once, [`render`] the text after the template, [`schema`] the format as a JSON Schema.
 
 mod diagnostic;
+mod duration;
+mod json5;
+mod near;
+mod problem;
 mod settings;
+mod template;
+mod text;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use diagnostic::{Colours, Diagnostic, Position, Report, Severity};
+pub use diagnostic::{Colours, Diagnostic, Position, Related, Report, Severity};
 pub use settings::{
     Agent, Consul, LogFormat, LogLevel, LogOutput, Logging, Scheme, Secret, Settings, Telemetry,
     Tls,
@@ -64,8 +70,9 @@ pub fn load(file: &str, _text: &str, _around: &Surroundings) -> Result<Loaded, V
         end: start,
         source_line: Box::default(),
         rendered: false,
-        message: String::from("cannot read configurations yet: this part is being built"),
+        message: Box::from("cannot read configurations yet: this part is being built"),
         help: None,
+        related: Box::default(),
     }])
 }
 
