@@ -19,10 +19,14 @@ pub(crate) static FUNCTIONS: &[(&str, Func)] = &[
     ("index", index),
     ("len", len),
     (ONLY_SET, only_set),
+    (LITERAL, literal),
 ];
 
 /// The name of the function that hides variables which are not set.
 pub(crate) const ONLY_SET: &str = "onlySet_";
+
+/// The name of the function that gives a literal by its number.
+pub(crate) const LITERAL: &str = "literal_";
 
 /// The entry of the data that lists the names which are referenced but not set.
 pub(crate) const UNSET: &str = "\0unset";
@@ -32,29 +36,36 @@ const LOOP_MAX: i64 = 1_000_000;
 
 /// Gives the names of all functions that a template may call.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> + Clone {
-    let added = FUNCTIONS.iter().map(|(name, _)| *name).filter(|name| *name != ONLY_SET);
+    let added = FUNCTIONS.iter().map(|(name, _)| *name).filter(|name| !name.ends_with('_'));
     added.chain(funcs::BUILTINS.iter().map(|(name, _)| *name))
 }
 
-thread_local! {
-    /// The environment of the render on this thread: functions are bare pointers without a place for it.
-    static ENVIRONMENT: RefCell<BTreeMap<String, String>> = const { RefCell::new(BTreeMap::new()) };
+/// What functions read besides their arguments.
+#[derive(Debug, Default)]
+struct Surroundings {
+    env: BTreeMap<String, String>,
+    literals: Vec<String>,
 }
 
-/// The environment that `env` reads, for as long as this value lives.
-#[derive(Debug)]
-pub(crate) struct Environment;
+thread_local! {
+    /// What belongs to the render on this thread: functions are bare pointers without a place for it.
+    static SURROUNDINGS: RefCell<Surroundings> = RefCell::default();
+}
 
-impl Environment {
-    pub(crate) fn install(env: &BTreeMap<String, String>) -> Environment {
-        ENVIRONMENT.with_borrow_mut(|slot| slot.clone_from(env));
-        Environment
+/// What `env` and the literals read, for as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct Installed;
+
+impl Installed {
+    pub(crate) fn new(env: &BTreeMap<String, String>, literals: &[String]) -> Installed {
+        SURROUNDINGS.set(Surroundings { env: env.clone(), literals: literals.to_vec() });
+        Installed
     }
 }
 
-impl Drop for Environment {
+impl Drop for Installed {
     fn drop(&mut self) {
-        ENVIRONMENT.with_borrow_mut(BTreeMap::clear);
+        SURROUNDINGS.take();
     }
 }
 
@@ -74,7 +85,15 @@ fn default_value(args: &[Value]) -> Result<Value, FuncError> {
 fn env(args: &[Value]) -> Result<Value, FuncError> {
     let [name] = exactly("env", args)?;
     let name = text("env", name)?;
-    let value = ENVIRONMENT.with_borrow(|env| env.get(name).cloned());
+    let value = SURROUNDINGS.with_borrow(|around| around.env.get(name).cloned());
+    Ok(Value::from(value.unwrap_or_default()))
+}
+
+/// `literal_ N`: a literal that the engine would misread.
+fn literal(args: &[Value]) -> Result<Value, FuncError> {
+    let [number] = exactly(LITERAL, args)?;
+    let index = usize::try_from(whole(number)?).unwrap_or(usize::MAX);
+    let value = SURROUNDINGS.with_borrow(|around| around.literals.get(index).cloned());
     Ok(Value::from(value.unwrap_or_default()))
 }
 

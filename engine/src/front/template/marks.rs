@@ -1,6 +1,8 @@
 //! Marks around texts and actions, by which the output tells where it comes from.
 
-use super::segments::{Action, TRIMMED, quoted_end};
+use super::functions::{LITERAL, ONLY_SET};
+use super::literals::{self, Kind};
+use super::segments::{Action, TRIMMED};
 use crate::front::text::{Origin, Piece, Span};
 
 /// The character that begins and ends a mark.
@@ -15,48 +17,39 @@ pub(crate) struct Marked {
     pub(crate) names: Vec<String>,
     /// Whether an action looks at all variables at once.
     pub(crate) uses_whole_map: bool,
+    /// The literals that the engine gets as values.
+    pub(crate) literals: Vec<String>,
     /// What each mark stands for, by its number.
     origins: Vec<Origin>,
     /// Stretches copied from the file: the first byte in the text for the engine, and in the file.
     copies: Vec<(usize, Span)>,
-    is_marked: bool,
 }
 
-impl Marked {
-    /// Takes a template as it is: its outline is not known.
-    pub(crate) fn unmarked(text: &str) -> Marked {
-        let mut marked = Marked {
-            text: String::from(text),
-            names: Vec::new(),
-            uses_whole_map: true,
-            origins: Vec::new(),
-            copies: vec![(0, Span::new(0, text.len()))],
-            is_marked: false,
-        };
-        collect_names(text, &mut marked.names);
-        marked
-    }
+/// A literal that Go would refuse, at its place in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadLiteral(pub(crate) Span);
 
+impl Marked {
     /// Wraps every text and every action with output in marks, and trims what is to be trimmed.
-    pub(crate) fn new(text: &str, actions: &[Action]) -> Marked {
+    pub(crate) fn new(text: &str, actions: &[Action]) -> Result<Marked, BadLiteral> {
         let mut marked = Marked {
             text: String::with_capacity(text.len() + actions.len() * 12),
             names: Vec::new(),
             uses_whole_map: false,
+            literals: Vec::new(),
             origins: Vec::new(),
             copies: Vec::new(),
-            is_marked: true,
         };
         let mut at = 0;
         let mut trims = false;
         for action in actions {
             marked.push_text(text, Span::new(at, action.span.start), trims, action.trims_before);
-            marked.push_action(text, action);
+            marked.push_action(text, action)?;
             at = action.span.end;
             trims = action.trims_after;
         }
         marked.push_text(text, Span::new(at, text.len()), trims, false);
-        marked
+        Ok(marked)
     }
 
     fn push_text(&mut self, source: &str, span: Span, trims_start: bool, trims_end: bool) {
@@ -75,9 +68,9 @@ impl Marked {
         }
     }
 
-    fn push_action(&mut self, source: &str, action: &Action) {
+    fn push_action(&mut self, source: &str, action: &Action) -> Result<(), BadLiteral> {
         if action.is_comment {
-            return;
+            return Ok(());
         }
         let body = &source[action.body.start..action.body.end];
         collect_names(body, &mut self.names);
@@ -90,17 +83,18 @@ impl Marked {
         match whole_map_at(word, body) {
             Some(at) => {
                 self.uses_whole_map = true;
-                self.copy_body(source, Span::new(action.body.start, action.body.start + at));
-                self.text.push_str(super::functions::ONLY_SET);
+                self.copy_body(source, Span::new(action.body.start, action.body.start + at), word)?;
+                self.text.push_str(ONLY_SET);
                 self.text.push(' ');
-                self.copy_body(source, Span::new(action.body.start + at, action.body.end));
+                self.copy_body(source, Span::new(action.body.start + at, action.body.end), word)?;
             }
             None => {
                 self.uses_whole_map |= body.contains("len");
-                self.copy_body(source, action.body);
+                self.copy_body(source, action.body, word)?;
             }
         }
         self.text.push_str("}}");
+        Ok(())
     }
 
     fn push_mark(&mut self, origin: Origin) {
@@ -109,27 +103,35 @@ impl Marked {
         self.text.push_str(&format!("{MARK}{number}{MARK}"));
     }
 
-    /// Copies an action's body; raw strings become quoted ones, because gtmpl-ng 1.0.0 refuses raw
-    /// strings with backslashes.
-    fn copy_body(&mut self, source: &str, span: Span) {
+    /// Copies an action's body; literals that the engine would misread become values.
+    fn copy_body(&mut self, source: &str, span: Span, word: &str) -> Result<(), BadLiteral> {
         let mut at = span.start;
-        while let Some(raw) = next_raw_string(&source[..span.end], at) {
-            self.copy(source, Span::new(at, raw.start));
-            self.copies.push((self.text.len(), Span::new(raw.start, raw.start + 1)));
-            self.text.push('"');
-            for c in source[raw.start + 1..raw.end - 1].chars() {
-                match c {
-                    '\\' | '"' => self.text.extend(['\\', c]),
-                    '\n' => self.text.push_str("\\n"),
-                    // Go takes carriage returns out of raw strings.
-                    '\r' => {}
-                    _ => self.text.push(c),
+        while let Some((kind, literal)) = literals::next_difficult(&source[..span.end], at) {
+            let quoted = &source[literal.start..literal.end];
+            let value = literals::unquote(quoted).ok_or(BadLiteral(literal))?;
+            self.copy(source, Span::new(at, literal.start));
+            self.copies.push((self.text.len(), Span::new(literal.start, literal.start + 1)));
+            let is_name = matches!(word, "define" | "block" | "template");
+            match (kind, value.chars().next()) {
+                (Kind::Character, Some(c)) if value.chars().count() == 1 => {
+                    self.text.push_str(&(c as u32).to_string());
+                }
+                (Kind::Character, _) => return Err(BadLiteral(literal)),
+                // The name of a template must stay a literal, and an easy one.
+                (Kind::Text, _) if is_name && value.contains(['\\', '"', '\n']) => {
+                    return Err(BadLiteral(literal));
+                }
+                (Kind::Text, _) if is_name => self.text.push_str(&format!("\"{value}\"")),
+                (Kind::Text, _) => {
+                    let number = self.literals.len();
+                    self.text.push_str(&format!("({LITERAL} {number})"));
+                    self.literals.push(value);
                 }
             }
-            self.text.push('"');
-            at = raw.end;
+            at = literal.end;
         }
         self.copy(source, Span::new(at, span.end));
+        Ok(())
     }
 
     fn copy(&mut self, source: &str, span: Span) {
@@ -139,9 +141,6 @@ impl Marked {
 
     /// Takes the marks out of the output; gives it with the origin of its parts.
     pub(crate) fn unmark(&self, output: String) -> (String, Vec<Piece>) {
-        if !self.is_marked {
-            return (output, Vec::new());
-        }
         let mut text = String::with_capacity(output.len());
         let mut pieces: Vec<Piece> = Vec::new();
         for (index, part) in output.split(MARK).enumerate() {
@@ -181,26 +180,6 @@ impl Marked {
             None => 0,
         }
     }
-}
-
-/// Finds the next raw string, with its quotes.
-fn next_raw_string(text: &str, from: usize) -> Option<Span> {
-    let bytes = text.as_bytes();
-    let mut at = from;
-    while at < bytes.len() {
-        match bytes[at] {
-            quote @ (b'`' | b'"' | b'\'') => {
-                let end = quoted_end(bytes, at, quote)?;
-                if quote == b'`' {
-                    return Some(Span::new(at, end + 1));
-                }
-                at = end;
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    None
 }
 
 /// Takes marks and their numbers out of a text.

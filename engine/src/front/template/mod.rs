@@ -7,6 +7,7 @@
 
 mod functions;
 mod go_regex;
+mod literals;
 mod marks;
 mod segments;
 
@@ -14,7 +15,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use gtmpl_ng::{Context, ExecError, Limits, ParseError, Template, TemplateError, Value};
 
-use self::marks::Marked;
+use self::functions::Installed;
+use self::marks::{BadLiteral, Marked};
 use self::segments::{BLOCKS_MAX, PARENTHESES_MAX, SplitError};
 use super::near;
 use super::problem::{Problem, TEMPLATE};
@@ -41,11 +43,15 @@ pub(crate) fn render(
     let fail = |problem: Problem| Box::new(problem.locate(&Source::plain(file, text)));
     let actions = segments::split(text).map_err(|error| fail(no_outline(error)))?;
     // A mark is a NUL character, which no environment can hold and no configuration should.
-    let marked = match actions.is_empty() || text.contains('\0') {
-        true => Marked::unmarked(text),
-        false => Marked::new(text, &actions),
-    };
-    let _env = functions::Environment::install(env);
+    if let Some(at) = text.find('\0') {
+        let message = "cannot render the template: it has a NUL character here";
+        return Err(fail(Problem::new(&TEMPLATE, Span::new(at, at + 1), message)));
+    }
+    let marked = Marked::new(text, &actions).map_err(|BadLiteral(span)| {
+        let message = "cannot render the template: this literal is none of Go's";
+        fail(Problem::new(&TEMPLATE, span, message).help("a backslash itself is written as two"))
+    })?;
+    let _installed = Installed::new(env, &marked.literals);
     let data = data(env, &marked);
     let output =
         execute(&marked.text, data).map_err(|error| fail(explain(error, &marked, text)))?;

@@ -55,6 +55,8 @@ fn the_cases_of_v3_render_as_there() {
         ("{{ \"k=v\" | regexReplaceAll `(\\w)=(\\w)` \"${2}=$1\" }}", "v=k"),
         ("{{ regexReplaceAll `^(\\w+)=.*\"\\\\` \"$1\" \"ab=x\\\"\\\\\" }}", "ab"),
         ("{{ `a\\n\nb\r` }}", "a\\n\nb"),
+        ("{{ \"\\x41bc\\\\\" }}{{ printf \"%d\" '\\n' }}{{ 'a' }}", "Abc\\1097"),
+        ("{{ define `t` }}x{{ end }}{{ template `t` }}{{ template \"\\x74\" }}", "xx"),
         ("{{ .EQUALS }}", "a=b=c"),
         ("{{ .BRACES }}", "{{ .NAME }}"),
     ];
@@ -161,6 +163,10 @@ fn mistakes_are_errors_at_their_place() {
         ("{{ loop 99999999999 }}", "1:4 "),
         ("{{ $x }}", "1:"),
         ("{{ \"unclosed }}", "1:"),
+        ("a {{ \"\\xé\" }}", "1:6 "),
+        ("a {{ '\\q' }}", "1:6 "),
+        ("a {{ 'ab' }}", "1:"),
+        ("{{ 1 }}\0", "1:8 "),
         ("{{ range 5.5 }}{{ end }}", "1:"),
     ];
     for (text, expected) in cases {
@@ -252,7 +258,7 @@ proptest! {
     ) {
         let text = parts.concat();
         let with = rendered(&text);
-        let marked = Marked::unmarked(&text);
+        let marked = Marked::new(&text, &segments::split(&text).unwrap()).unwrap();
         let without = execute(&text, data(&env(), &marked)).map_err(|error| error.to_string());
         prop_assert_eq!(with, without);
     }
