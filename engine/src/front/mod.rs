@@ -3,18 +3,29 @@
 //! A file is a Go template that renders to JSON5. [`load`] gives what to run, [`check`] all problems
 //! at once, [`render`] the text after the template, [`schema`] the format as a JSON Schema.
 
+mod adapter;
+mod budget;
+mod command;
 mod diagnostic;
 mod duration;
+mod fields;
+mod interfaces;
+mod jobs;
 mod json5;
+mod keys;
+mod link;
+mod locks;
 mod near;
 mod problem;
+mod reach;
 mod settings;
 mod template;
 mod text;
+mod watches;
+mod when;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 pub use diagnostic::{Colours, Diagnostic, Position, Related, Report, Severity};
 pub use settings::{
@@ -22,6 +33,10 @@ pub use settings::{
     Tls,
 };
 
+use self::fields::Fields;
+use self::link::Draft;
+use self::problem::Problems;
+use self::text::Source;
 use crate::config::Config;
 
 /// What a configuration may depend on besides its text.
@@ -59,29 +74,27 @@ pub struct Loaded {
 ///
 /// # Errors
 /// All errors of the file, sorted by place.
-pub fn load(file: &str, _text: &str, _around: &Surroundings) -> Result<Loaded, Vec<Diagnostic>> {
-    let start = Position { line: 1, column: 1 };
-    Err(vec![Diagnostic {
-        severity: Severity::Error,
-        code: "not-built",
-        file: Arc::from(file),
-        line: 1,
-        column: 1,
-        end: start,
-        source_line: Box::default(),
-        rendered: false,
-        message: Box::from("cannot read configurations yet: this part is being built"),
-        help: None,
-        related: Box::default(),
-    }])
+pub fn load(file: &str, text: &str, around: &Surroundings) -> Result<Loaded, Vec<Diagnostic>> {
+    let source = source(file, text, &around.env).map_err(|diagnostic| vec![*diagnostic])?;
+    let mut problems = Problems::default();
+    let loaded = decode(&source, around, Addresses::Chosen, &mut problems);
+    let (errors, warnings) = problems.locate(&source);
+    match loaded {
+        Some((config, settings)) if errors.is_empty() => Ok(Loaded { config, settings, warnings }),
+        _ => Err(errors),
+    }
 }
 
 /// Finds all problems of a configuration, without choosing addresses.
 pub fn check(file: &str, text: &str, around: &Surroundings) -> Report {
-    match load(file, text, around) {
-        Ok(loaded) => Report { errors: Vec::new(), warnings: loaded.warnings },
-        Err(errors) => Report { errors, warnings: Vec::new() },
-    }
+    let source = match source(file, text, &around.env) {
+        Ok(source) => source,
+        Err(diagnostic) => return Report { errors: vec![*diagnostic], warnings: Vec::new() },
+    };
+    let mut problems = Problems::default();
+    decode(&source, around, Addresses::Left, &mut problems);
+    let (errors, warnings) = problems.locate(&source);
+    Report { errors, warnings }
 }
 
 /// Renders the template only.
@@ -89,14 +102,136 @@ pub fn check(file: &str, text: &str, around: &Surroundings) -> Report {
 /// # Errors
 /// What is wrong with the template.
 pub fn render(
-    _file: &str,
+    file: &str,
     text: &str,
-    _env: &BTreeMap<String, String>,
+    env: &BTreeMap<String, String>,
 ) -> Result<String, Diagnostic> {
-    Ok(String::from(text))
+    match template::is_template(text) {
+        true => {
+            template::render(file, text, env).map(|rendered| rendered.text).map_err(|error| *error)
+        }
+        false => Ok(String::from(text)),
+    }
 }
 
 /// Gives the format of the file as a JSON Schema (draft 2020-12).
 pub fn schema() -> serde_json::Value {
     serde_json::Value::Bool(true)
 }
+
+/// Whether the addresses of services are to be chosen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Addresses {
+    Chosen,
+    Left,
+}
+
+/// Renders the template, if there is one.
+fn source(
+    file: &str,
+    text: &str,
+    env: &BTreeMap<String, String>,
+) -> Result<Source, Box<Diagnostic>> {
+    if !template::is_template(text) {
+        return Ok(Source::plain(file, text));
+    }
+    let rendered = template::render(file, text, env)?;
+    Ok(Source::rendered(file, text, rendered.text, rendered.pieces))
+}
+
+/// Decodes and judges; gives the configuration unless it is not even a block.
+fn decode(
+    source: &Source,
+    around: &Surroundings,
+    addresses: Addresses,
+    problems: &mut Problems,
+) -> Option<(Config, Settings)> {
+    let node = json5::parse(&source.text(), problems)?;
+    let top = Fields::open(&node, &keys::TOP, String::from("the configuration"), problems)?;
+    let mut draft = draft(&top, around, problems);
+    link::link(&mut draft, problems);
+    link::report_missing_consul(&draft, problems);
+    reach::report_unreachable(&draft, problems);
+    budget::report(&draft, top.span, problems);
+    let mut settings = Settings {
+        consul: draft.consul.take(),
+        logging: adapter::logging(&top, problems),
+        telemetry: None,
+        ..Settings::default()
+    };
+    if let Some(socket) = adapter::control_socket(&top, problems) {
+        settings.control_socket = socket;
+    }
+    if addresses == Addresses::Chosen {
+        choose_addresses(&mut draft, around, problems);
+    }
+    let mut config = Config {
+        watches: draft.watches.into_iter().map(|draft| draft.watch).collect(),
+        locks: draft.locks.into_iter().map(|draft| draft.lock).collect(),
+        jobs: link::into_jobs(draft.jobs),
+        ..Config::default()
+    };
+    if let Some(timeout) = draft.stop_timeout {
+        config.stop_timeout = timeout.value;
+    }
+    if let Some(telemetry) = draft.telemetry {
+        config.metrics = telemetry.metrics;
+        settings.telemetry = Some(telemetry.telemetry);
+    }
+    Some((config, settings))
+}
+
+fn draft(top: &Fields<'_>, around: &Surroundings, problems: &mut Problems) -> Draft {
+    let mut jobs = Vec::new();
+    for (index, node) in jobs::blocks(top, "jobs", problems) {
+        jobs.extend(jobs::job(node, index, problems));
+    }
+    let mut watches = Vec::new();
+    for (index, node) in jobs::blocks(top, "watches", problems) {
+        watches.extend(watches::watch(node, index, problems));
+    }
+    let mut locks = Vec::new();
+    for (index, node) in jobs::blocks(top, "locks", problems) {
+        locks.extend(locks::lock(node, index, problems));
+    }
+    let names = jobs.iter().map(|job| &job.name);
+    jobs::names_once("jobs", names, "give one of them another name", problems);
+    let names = watches.iter().map(|watch| &watch.name);
+    let help = "give one of them another name, and say `service` for what it watches";
+    jobs::names_once("watches", names, help, problems);
+    let names = locks.iter().map(|lock| &lock.name);
+    jobs::names_once("locks", names, "give one of them another name", problems);
+    let keys = locks.iter().map(|lock| &lock.key);
+    jobs::names_once(
+        "locks with a key",
+        keys,
+        "two locks of one key can never both be held",
+        problems,
+    );
+    Draft {
+        jobs,
+        watches,
+        locks,
+        consul: adapter::consul(top, &around.env, problems),
+        telemetry: adapter::telemetry(top, problems),
+        stop_timeout: adapter::stop_timeout(top, problems),
+    }
+}
+
+fn choose_addresses(draft: &mut Draft, around: &Surroundings, problems: &mut Problems) {
+    for job in &mut draft.jobs {
+        let (Some(rules), Some(service)) = (&job.interfaces, &mut job.job.service) else {
+            continue;
+        };
+        let label = format!("the address of job \"{}\"", job.name.value);
+        service.address = interfaces::choose(rules, &label, &around.interfaces, problems);
+    }
+    if let Some(draft) = &mut draft.telemetry {
+        let label = "the address of `telemetry`";
+        draft.telemetry.address =
+            interfaces::choose(&draft.interfaces, label, &around.interfaces, problems);
+    }
+}
+
+#[cfg(test)]
+mod tests;

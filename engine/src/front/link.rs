@@ -1,0 +1,270 @@
+//! Triggers linked to what produces their events, and what can never happen.
+
+use std::sync::Arc;
+
+use super::adapter::TelemetryDraft;
+use super::jobs::JobDraft;
+use super::locks::LockDraft;
+use super::near;
+use super::problem::{EVENT_NEVER_SENT, Problem, Problems, UNKNOWN_SOURCE};
+use super::settings::Consul;
+use super::text::At;
+use super::watches::WatchDraft;
+use super::when::{ClauseDraft, SIGNAL_SOURCES, TriggerDraft, is_global};
+use crate::config::{Clause, Name, SourceName, Trigger, WatchTarget};
+use crate::event::{Code, SignalName};
+
+/// Everything decoded from a file, before it is judged as a whole.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) jobs: Vec<JobDraft>,
+    pub(crate) watches: Vec<WatchDraft>,
+    pub(crate) locks: Vec<LockDraft>,
+    pub(crate) consul: Option<Consul>,
+    pub(crate) telemetry: Option<TelemetryDraft>,
+    pub(crate) stop_timeout: Option<At<std::time::Duration>>,
+}
+
+impl Draft {
+    pub(crate) fn job(&self, name: &str) -> Option<(usize, &JobDraft)> {
+        self.jobs.iter().enumerate().find(|(_, job)| job.name.value == name)
+    }
+
+    fn watch(&self, name: &str) -> Option<&WatchDraft> {
+        self.watches.iter().find(|watch| watch.name.value == name)
+    }
+
+    pub(crate) fn lock(&self, name: &str) -> Option<&LockDraft> {
+        self.locks.iter().find(|lock| lock.name.value == name)
+    }
+}
+
+/// Links every trigger; a job whose trigger has a problem keeps the default one.
+pub(crate) fn link(draft: &mut Draft, problems: &mut Problems) {
+    for index in 0..draft.jobs.len() {
+        let linked = trigger(draft, index, problems);
+        if let Some(linked) = linked {
+            draft.jobs[index].job.trigger = linked;
+        }
+        let while_lock = draft.jobs[index].while_lock.clone();
+        if let Some(name) = while_lock {
+            match draft.lock(&name.value) {
+                Some(_) => draft.jobs[index].job.while_lock = Some(Name::from(name.value)),
+                None => {
+                    let message =
+                        format!("cannot hold `lock.{}`: there is no such lock", name.value);
+                    let names: Vec<&str> =
+                        draft.locks.iter().map(|l| l.name.value.as_str()).collect();
+                    let help = near::suggestion(&name.value, names.iter().copied());
+                    problems
+                        .add(Problem::new(&UNKNOWN_SOURCE, name.span, message).maybe_help(help));
+                }
+            }
+        }
+    }
+}
+
+fn trigger(draft: &Draft, index: usize, problems: &mut Problems) -> Option<Trigger> {
+    let job = &draft.jobs[index];
+    let all = |clauses: &[ClauseDraft], problems: &mut Problems| {
+        let linked: Vec<Option<Clause>> =
+            clauses.iter().map(|clause| link_clause(draft, job, clause, problems)).collect();
+        linked.into_iter().collect::<Option<Vec<Clause>>>()
+    };
+    match &job.when.trigger {
+        TriggerDraft::Startup => Some(Trigger::Startup),
+        TriggerDraft::Interval(interval) => Some(Trigger::Interval(*interval)),
+        TriggerDraft::Schedule(schedule) => Some(Trigger::Schedule(*schedule)),
+        TriggerDraft::On(clause) => link_clause(draft, job, clause, problems).map(Trigger::On),
+        TriggerDraft::All(clauses) => all(clauses, problems).map(Trigger::All),
+        TriggerDraft::Any(clauses) => all(clauses, problems).map(Trigger::Any),
+        TriggerDraft::Unknown => None,
+    }
+}
+
+fn link_clause(
+    draft: &Draft,
+    job: &JobDraft,
+    clause: &ClauseDraft,
+    problems: &mut Problems,
+) -> Option<Clause> {
+    let code = clause.code.value;
+    let source = match is_global(code) {
+        true => SourceName::Global,
+        false => match resolve(draft, &clause.source.value) {
+            Some(source) => source,
+            None => {
+                problems.add(unknown_source(draft, job, clause));
+                return None;
+            }
+        },
+    };
+    if let Err((reason, help)) = sends(draft, &source, code) {
+        let message = format!(
+            "cannot start job \"{}\" on `{}` of `{}`: {reason}",
+            job.name.value, code, clause.source.value
+        );
+        problems.add(Problem::new(&EVENT_NEVER_SENT, clause.code.span, message).maybe_help(help));
+        return None;
+    }
+    Some(Clause { code, source, repeat: clause.repeat.value })
+}
+
+/// Finds what a source's name means; a job may be named like anything.
+fn resolve(draft: &Draft, source: &str) -> Option<SourceName> {
+    let name = |rest: &str| Name::from(rest);
+    match source {
+        "SIGHUP" => return Some(SourceName::Signal(SignalName::Hup)),
+        "SIGUSR2" => return Some(SourceName::Signal(SignalName::Usr2)),
+        _ => {}
+    }
+    if let Some(rest) = source.strip_prefix("watch.").filter(|rest| draft.watch(rest).is_some()) {
+        return Some(SourceName::Watch(name(rest)));
+    }
+    if let Some(rest) = source.strip_prefix("lock.").filter(|rest| draft.lock(rest).is_some()) {
+        return Some(SourceName::Lock(name(rest)));
+    }
+    if let Some(rest) = source.strip_prefix("check.").filter(|rest| draft.job(rest).is_some()) {
+        return Some(SourceName::Check(name(rest)));
+    }
+    draft.job(source).map(|_| SourceName::Job(name(source)))
+}
+
+fn unknown_source(draft: &Draft, job: &JobDraft, clause: &ClauseDraft) -> Problem {
+    let source = clause.source.value.as_str();
+    let message = format!(
+        "cannot start job \"{}\" on an event of `{source}`: there is no such source",
+        job.name.value
+    );
+    let problem = Problem::new(&UNKNOWN_SOURCE, clause.source.span, message);
+    if draft.watch(source).is_some() {
+        return problem.help(format!("the watch is meant by `watch.{source}`"));
+    }
+    let bare = source.strip_prefix("watch.").unwrap_or(source);
+    if bare != source && draft.job(bare).is_some() {
+        return problem.help(format!("`{bare}` is a job, and no watch has that name"));
+    }
+    if source.starts_with("SIG") {
+        let help = "SIGHUP and SIGUSR2 are events; SIGTERM and SIGINT stop everything, SIGUSR1 reopens log files";
+        return problem.help(help);
+    }
+    let names = all_sources(draft);
+    problem.maybe_help(near::suggestion(source, names.iter().map(String::as_str)))
+}
+
+/// Lists every source that there is.
+fn all_sources(draft: &Draft) -> Vec<String> {
+    let jobs = draft.jobs.iter().map(|job| job.name.value.clone());
+    let watches = draft.watches.iter().map(|watch| format!("watch.{}", watch.name.value));
+    let locks = draft.locks.iter().map(|lock| format!("lock.{}", lock.name.value));
+    let checks = draft.jobs.iter().filter(|job| job.has_check);
+    let checks = checks.map(|job| format!("check.{}", job.name.value));
+    let signals = SIGNAL_SOURCES.map(String::from);
+    let named = jobs.chain(watches).chain(locks).chain(checks).chain(signals);
+    named.filter(|name| !name.is_empty()).collect()
+}
+
+type Never = (String, Option<String>);
+
+/// Tells whether a source can have an event; if not, why, and what to do.
+fn sends(draft: &Draft, source: &SourceName, code: Code) -> Result<(), Never> {
+    let never = |reason: &str, help: Option<String>| Err((String::from(reason), help));
+    match source {
+        SourceName::Global | SourceName::Signal(_) => Ok(()),
+        SourceName::Job(name) => match draft.job(name) {
+            Some((_, job)) => sends_job(draft, job, code),
+            None => Ok(()),
+        },
+        SourceName::Check(name) => match draft.job(name) {
+            Some((_, job)) if !job.has_check => {
+                never(&format!("job \"{name}\" has no health check that runs"), None)
+            }
+            _ if matches!(code, Code::ExitSuccess | Code::ExitFailed) => Ok(()),
+            _ => never(
+                "a check only has exitSuccess and exitFailed",
+                Some(format!("`{name}` itself has the others")),
+            ),
+        },
+        SourceName::Watch(name) => match code {
+            Code::Changed | Code::Healthy | Code::Unhealthy => Ok(()),
+            Code::Stale => match draft.watch(name).is_some_and(|watch| watch.watch.stale.is_none())
+            {
+                true => never(
+                    "the watch has no `stale`",
+                    Some(String::from("give the watch a `stale` time")),
+                ),
+                false => Ok(()),
+            },
+            _ => never("a watch only has changed, healthy, unhealthy and stale", None),
+        },
+        SourceName::Lock(_) => match code {
+            Code::Acquired | Code::Jeopardy | Code::Lost | Code::Released | Code::Observed => {
+                Ok(())
+            }
+            _ => never("a lock only has acquired, jeopardy, lost, released and observed", None),
+        },
+    }
+}
+
+fn sends_job(draft: &Draft, job: &JobDraft, code: Code) -> Result<(), Never> {
+    let name = &job.name.value;
+    let never = |reason: String, help: Option<String>| Err((reason, help));
+    match code {
+        Code::ExitSuccess | Code::ExitFailed if !job.has_exec => {
+            never(format!("job \"{name}\" has no `exec`, so that it never exits"), None)
+        }
+        Code::Healthy | Code::Unhealthy if !job.has_health => {
+            let help = match draft.watch(name) {
+                Some(_) => format!("is the watch meant? write `watch.{name}`"),
+                None => format!("give job \"{name}\" a `health`"),
+            };
+            never(format!("job \"{name}\" has no health check"), Some(help))
+        }
+        Code::TimerExpired if job.when.timeout.is_none() => {
+            never(format!("job \"{name}\" has no `when.timeout`"), None)
+        }
+        Code::Changed | Code::Stale => {
+            let help =
+                draft.watch(name).map(|_| format!("is the watch meant? write `watch.{name}`"));
+            never(String::from("only watches have it"), help)
+        }
+        Code::Acquired | Code::Jeopardy | Code::Lost | Code::Released | Code::Observed => {
+            never(String::from("only locks have it"), None)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says what needs Consul when there is none.
+pub(crate) fn report_missing_consul(draft: &Draft, problems: &mut Problems) {
+    if draft.consul.is_some() {
+        return;
+    }
+    let ports = draft.jobs.iter().filter_map(|job| {
+        let port = job.port.as_ref()?;
+        Some((port.span, format!("port {} of job \"{}\"", port.value, job.name.value)))
+    });
+    let watches =
+        draft.watches.iter().filter(|watch| !matches!(watch.watch.target, WatchTarget::File(_)));
+    let watches = watches.map(|watch| (watch.name.span, format!("watch \"{}\"", watch.name.value)));
+    let locks =
+        draft.locks.iter().map(|lock| (lock.name.span, format!("lock \"{}\"", lock.name.value)));
+    let mut needs = ports.chain(watches).chain(locks);
+    let Some((span, first)) = needs.next() else {
+        return;
+    };
+    let message = format!("cannot do without Consul: {first} needs it, and `consul` is left out");
+    let mut problem = Problem::new(&super::problem::CONSUL_MISSING, span, message);
+    for (span, what) in needs.take(RELATED_MAX) {
+        problem = problem.related(span, format!("{what} needs it as well"));
+    }
+    problems.add(problem.help("add consul: \"HOST:8500\", or \"embedded\" for development"));
+}
+
+/// How many further places one problem names.
+const RELATED_MAX: usize = 8;
+
+/// Gives the jobs as the engine takes them.
+pub(crate) fn into_jobs(jobs: Vec<JobDraft>) -> Vec<Arc<crate::config::Job>> {
+    jobs.into_iter().map(|draft| Arc::new(draft.job)).collect()
+}
