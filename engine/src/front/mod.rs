@@ -18,6 +18,9 @@ mod locks;
 mod near;
 mod problem;
 mod reach;
+#[cfg(test)]
+mod reference;
+mod schema;
 mod settings;
 mod template;
 mod text;
@@ -116,7 +119,7 @@ pub fn render(
 
 /// Gives the format of the file as a JSON Schema (draft 2020-12).
 pub fn schema() -> serde_json::Value {
-    serde_json::Value::Bool(true)
+    schema::schema()
 }
 
 /// Whether the addresses of services are to be chosen.

@@ -10,7 +10,7 @@ use super::problem::{
     BAD_VALUE, CONFLICTING_KEYS, IGNORED_KEY, MISSING_KEY, Problem, Problems, UNKNOWN_EVENT,
     WRONG_TYPE,
 };
-use super::text::{At, Span};
+use super::text::At;
 use crate::config::Repeat;
 use crate::event::Code;
 use crate::schedule::Schedule;
@@ -56,7 +56,6 @@ pub(crate) struct ClauseDraft {
 pub(crate) struct WhenDraft {
     pub(crate) trigger: TriggerDraft,
     pub(crate) timeout: Option<At<Duration>>,
-    pub(crate) span: Span,
 }
 
 /// The sources that signals are.
@@ -64,11 +63,11 @@ pub(crate) const SIGNAL_SOURCES: [&str; 2] = ["SIGHUP", "SIGUSR2"];
 
 /// Reads `when`.
 pub(crate) fn when(job: &Fields<'_>, problems: &mut Problems) -> WhenDraft {
-    let startup = WhenDraft { trigger: TriggerDraft::Startup, timeout: None, span: job.opening() };
+    let startup = WhenDraft { trigger: TriggerDraft::Startup, timeout: None };
     let Some(node) = job.node("when") else {
         return startup;
     };
-    let unknown = WhenDraft { trigger: TriggerDraft::Unknown, timeout: None, span: node.span };
+    let unknown = WhenDraft { trigger: TriggerDraft::Unknown, timeout: None };
     let owner = format!("`when` of {}", job.owner);
     let Some(fields) = Fields::open(node, &WHEN, owner, problems) else {
         return unknown;
@@ -83,7 +82,7 @@ pub(crate) fn when(job: &Fields<'_>, problems: &mut Problems) -> WhenDraft {
     }
     // As in v3, no time is no limit.
     let timeout = timeout.filter(|timeout| !timeout.value.is_zero() && !needs_no_wait);
-    WhenDraft { trigger, timeout, span: node.span }
+    WhenDraft { trigger, timeout }
 }
 
 fn trigger(fields: &Fields<'_>, problems: &mut Problems) -> Option<TriggerDraft> {

@@ -144,12 +144,9 @@ proptest! {
 
     #[test]
     fn strings_come_back_as_they_were(text in any::<String>()) {
-        let quoted = format!("{:?}", text.replace(|c: char| c.is_control() || c == '\u{fffd}', " "));
-        // Rust writes \u{..} for what it does not print; JSON5 has no such form.
-        prop_assume!(!quoted.contains("\\u{"));
+        let quoted = serde_json::to_string(&text).expect("every string is JSON");
         let mut problems = Problems::default();
         let node = parse(&quoted, &mut problems).expect("a quoted string is read");
-        let expected = text.replace(|c: char| c.is_control() || c == '\u{fffd}', " ");
-        prop_assert_eq!(node.value, Value::Text(expected));
+        prop_assert_eq!(node.value, Value::Text(text));
     }
 }

@@ -4,11 +4,14 @@ use super::*;
 use crate::config::*;
 
 /// The realistic configurations, with a plausible environment for all of them.
-fn examples() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/configs");
-    let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
-        .unwrap()
+pub(super) fn examples() -> Vec<(String, String)> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [here.join("tests/fixtures/configs"), here.join("../docs/examples")];
+    let mut files: Vec<(String, String)> = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap())
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json5"))
         .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()))
         .collect();
     files.sort();
@@ -52,7 +55,8 @@ fn every_example_is_good_with_and_without_an_environment() {
 
 #[test]
 fn the_first_example_is_understood_in_full() {
-    let (file, text) = examples().remove(0);
+    let (file, text) =
+        examples().into_iter().find(|(file, _)| file.ends_with("01-ledger-db.json5")).unwrap();
     let loaded = load(&file, &text, &around(PLAUSIBLE)).unwrap();
     let config = &loaded.config;
     assert_eq!(config.stop_timeout, std::time::Duration::from_secs(12));

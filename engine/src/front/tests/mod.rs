@@ -3,6 +3,7 @@
 mod diagnostics;
 mod examples;
 mod random;
+mod reference;
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,9 @@ fn problems(text: &str) -> Vec<String> {
 
 /// Wraps the body of one job into a configuration with Consul.
 fn with_job(body: &str) -> String {
-    format!("{{ consul: \"localhost:8500\", jobs: [\n{{ name: \"app\", exec: \"app\", {body} }}] }}")
+    format!(
+        "{{ consul: \"localhost:8500\", jobs: [\n{{ name: \"app\", exec: \"app\", {body} }}] }}"
+    )
 }
 
 /// Loads a configuration that must be good.
