@@ -57,6 +57,7 @@ pub const DEREGISTER_MAX: Duration = Duration::from_secs(3);
 /// The least time between two queries of one watch: a set that changes all the time is read ten times
 /// a second.
 pub const WATCH_SPACING: Duration = Duration::from_millis(100);
+
 /// From SIGKILL to the end of a process's effects, as the check of a lock's figures counts it: ten
 /// times what 1 GiB of resident memory took to be reaped, with a margin.
 pub const LOCK_KILL_EFFECT: Duration = Duration::from_millis(500);

@@ -34,12 +34,7 @@ pub(crate) fn consul(
             let text = weak_text(node, "`consul`", problems)?;
             let (scheme, address) = split_scheme(&text);
             let address = whole_address(address, node.span, problems);
-            Agent {
-                address,
-                scheme: scheme.unwrap_or(Scheme::Http),
-                token: None,
-                tls: Tls::default(),
-            }
+            Agent::new(address, scheme.unwrap_or(Scheme::Http))
         }
     };
     let agent = with_environment(agent, env, node.span, problems);
@@ -67,7 +62,7 @@ fn agent_block(node: &Node, problems: &mut Problems) -> Option<Agent> {
     let (written, rest) = split_scheme(&address.value);
     let rest = whole_address(rest, address.span, problems);
     let scheme = scheme.or(written).unwrap_or(Scheme::Http);
-    Some(Agent { address: rest, scheme, token, tls })
+    Some(Agent { token, tls, ..Agent::new(rest, scheme) })
 }
 
 fn tls(node: &Node, problems: &mut Problems) -> Tls {
@@ -104,6 +99,9 @@ fn whole_address(text: &str, span: Span, problems: &mut Problems) -> String {
         weak(problems, "cannot tell where Consul is: 127.0.0.1:8500 is taken");
         return String::from(LOCAL_AGENT);
     }
+    if text.starts_with("unix://") {
+        return String::from(text);
+    }
     if let Some(port) = text.strip_prefix(':') {
         weak(problems, "cannot tell on which host Consul is: 127.0.0.1 is taken");
         return format!("127.0.0.1:{port}");
@@ -135,8 +133,13 @@ fn with_environment(
     if let Some(token) = given("CONSUL_HTTP_TOKEN") {
         agent.token = Some(Secret(token));
     }
+    if let Some(auth) = given("CONSUL_HTTP_AUTH") {
+        agent.auth = Some(Secret(auth));
+    }
     let tls = &mut agent.tls;
     let slots = [
+        ("CONSUL_HTTP_TOKEN_FILE", &mut agent.token_file),
+        ("CONSUL_NAMESPACE", &mut agent.namespace),
         ("CONSUL_CACERT", &mut tls.ca_file),
         ("CONSUL_CAPATH", &mut tls.ca_path),
         ("CONSUL_CLIENT_CERT", &mut tls.client_cert),

@@ -319,12 +319,11 @@ fn service(
     health: &Option<HealthCheck>,
     problems: &mut Problems,
 ) -> Option<Service> {
-    let initial_status =
-        fields.word("initial_status", problems).and_then(|word| match word.value {
-            "passing" => Some(CheckStatus::Passing),
-            "warning" => Some(CheckStatus::Warning),
-            _ => Some(CheckStatus::Critical),
-        });
+    let initial_status = fields.word("initial_status", problems).map(|word| match word.value {
+        "passing" => CheckStatus::Passing,
+        "warning" => CheckStatus::Warning,
+        _ => CheckStatus::Critical,
+    });
     let tags = fields.texts("tags", problems);
     let meta = fields.text_map("meta", problems);
     let drain = fields.duration("drain", problems);

@@ -18,7 +18,6 @@ mod locks;
 mod near;
 mod problem;
 mod reach;
-#[cfg(test)]
 mod reference;
 mod schema;
 mod settings;
@@ -120,6 +119,11 @@ pub fn render(
 /// Gives the format of the file as a JSON Schema (draft 2020-12).
 pub fn schema() -> serde_json::Value {
     schema::schema()
+}
+
+/// Gives the reference page of the format, in Markdown.
+pub fn reference() -> String {
+    reference::page()
 }
 
 /// Whether the addresses of services are to be chosen.

@@ -46,7 +46,13 @@ fn row(key: &Key) -> String {
         (Need::Optional, default) => format!("`{default}`"),
     };
     let cell = |text: &str| text.replace('|', "\\|");
-    format!("| `{}`{mark} | {} | {} | {} |\n", key.name, cell(&takes(&key.kind)), cell(&default), cell(key.doc))
+    format!(
+        "| `{}`{mark} | {} | {} | {} |\n",
+        key.name,
+        cell(&takes(&key.kind)),
+        cell(&default),
+        cell(key.doc)
+    )
 }
 
 /// Describes what a key takes.

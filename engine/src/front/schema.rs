@@ -27,17 +27,10 @@ fn definition_name(block: &Block) -> String {
 }
 
 fn block_schema(block: &Block) -> Value {
-    let properties: Map<String, Value> = block
-        .keys
-        .iter()
-        .map(|key| (String::from(key.name), key_schema(key)))
-        .collect();
-    let required: Vec<&str> = block
-        .keys
-        .iter()
-        .filter(|key| key.need == Need::Required)
-        .map(|key| key.name)
-        .collect();
+    let properties: Map<String, Value> =
+        block.keys.iter().map(|key| (String::from(key.name), key_schema(key))).collect();
+    let required: Vec<&str> =
+        block.keys.iter().filter(|key| key.need == Need::Required).map(|key| key.name).collect();
     let mut schema = json!({
         "type": "object",
         "description": block.doc,
@@ -68,8 +61,7 @@ fn key_schema(key: &Key) -> Value {
 }
 
 /// The form of durations: whole seconds, or Go's.
-const DURATION_PATTERN: &str =
-    r"^$|^\+?([0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))*)$";
+const DURATION_PATTERN: &str = r"^$|^\+?([0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))*)$";
 
 fn kind_schema(kind: &Kind) -> Value {
     let text = json!({ "type": ["string", "number", "boolean"] });

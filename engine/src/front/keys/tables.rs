@@ -73,8 +73,8 @@ pub(crate) static TOP: Block = Block {
 
 pub(crate) static CONSUL: Block = Block {
     path: "consul",
-    doc: "How to reach Consul. The environment comes first: `CONSUL_HTTP_TOKEN`, `CONSUL_CACERT`, \
-          `CONSUL_CAPATH`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_TLS_SERVER_NAME`, \
+    doc: "How to reach Consul. The environment comes first: `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, \
+          `CONSUL_HTTP_AUTH`, `CONSUL_NAMESPACE`, `CONSUL_CACERT`, `CONSUL_CAPATH`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_TLS_SERVER_NAME`, \
           `CONSUL_HTTP_SSL_VERIFY`.",
     keys: &[
         required(key(

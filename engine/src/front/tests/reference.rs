@@ -13,7 +13,10 @@ fn the_reference_page_is_current() {
         std::fs::write(&path, &page).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/reference/configuration.md is not current; its first lines say what to do");
+    assert!(
+        written == page,
+        "docs/reference/configuration.md is not current; its first lines say what to do"
+    );
 }
 
 #[test]
