@@ -32,6 +32,7 @@ impl Default for Settings {
 /// Which Consul to use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Consul {
     /// An agent reached over HTTP.
     Agent(Agent),

@@ -228,10 +228,10 @@ impl<'t> Scanner<'t, '_> {
 
     fn number(&mut self) -> Result<Node, Stop> {
         let start = self.at;
-        let mut rest = self.text[self.at..].char_indices().peekable();
+        let rest = self.text[self.at..].char_indices();
         let mut end = self.text.len() - self.at;
         let mut previous = ' ';
-        while let Some((at, c)) = rest.next() {
+        for (at, c) in rest {
             let sign = matches!(c, '+' | '-') && (at == 0 || matches!(previous, 'e' | 'E'));
             if !(sign || c == '.' || is_name_char(c, false)) {
                 end = at;
