@@ -1,8 +1,9 @@
 //! The loop around the engine: the only reader of clocks, and the one thread of decisions.
 //!
-//! Facts come in (a child ended, a signal came, a timer is due, somebody asked), the engine decides,
-//! its effects are performed in order. Nothing in here waits for anything but the next fact: output is
-//! written by another thread, files are read by another thread, clients are served by other tasks.
+//! Facts come in (a child ended, a signal came, a timer is due, somebody asked), the engine
+//! decides, its effects are performed in order. Nothing in here waits for anything but the next
+//! fact: output is written by another thread, files are read by another thread, clients are served
+//! by other tasks.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -70,8 +71,8 @@ impl fmt::Display for DriverError {
 
 /// Runs a configuration to its end; gives the exit status.
 ///
-/// `attach` is called inside the runtime, before anything is started. To be called on the main thread,
-/// after [`crate::process::hold_signals`].
+/// `attach` is called inside the runtime, before anything is started. To be called on the main
+/// thread, after [`crate::process::hold_signals`].
 ///
 /// # Errors
 /// When nothing was run at all.

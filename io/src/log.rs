@@ -1,7 +1,7 @@
 //! Records as text: v3's three formats.
 //!
-//! `text` and `json` follow logrus byte for byte (its quoting is Go's `strconv.Quote`, its JSON Go's
-//! `encoding/json`), because log collectors were taught to read it.
+//! `text` and `json` follow logrus byte for byte (its quoting is Go's `strconv.Quote`, its JSON
+//! Go's `encoding/json`), because log collectors were taught to read it.
 
 use std::fmt;
 use std::io::Write;
@@ -155,8 +155,8 @@ fn write_go_quoted(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
 }
 
-/// Near Go's `unicode.IsPrint`: no controls, no format characters, no space but the ASCII one, nothing
-/// unassigned by design.
+/// Near Go's `unicode.IsPrint`: no controls, no format characters, no space but the ASCII one,
+/// nothing unassigned by design.
 fn is_printable(c: char) -> bool {
     let hidden = matches!(u32::from(c),
         0xad | 0xa0 | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x1680 | 0x180e

@@ -8,67 +8,44 @@ use steersman_engine::input::ExitStatus;
 
 /// The words of a message of the engine.
 pub fn text(message: &Message) -> String {
+    let said = |words: &str| String::from(words);
+    let t = |span: &Duration| duration_text(*span);
     match message {
         Message::Started { pid } => format!("started, pid {pid}"),
-        Message::StartFailed { reason } => reason.to_string(),
-        Message::Exited { status, after } => {
-            format!("{} after {}", exit_text(*status), duration_text(*after))
-        }
-        Message::BackingOff { delay } => format!("next start in {}", duration_text(*delay)),
-        Message::TimedOut { after } => {
-            format!("killed: still running after its timeout of {}", duration_text(*after))
-        }
-        Message::CheckTimedOut { after } => {
-            format!("health check killed: still running after {}", duration_text(*after))
-        }
-        Message::BecameHealthy => String::from("healthy"),
-        Message::BecameUnhealthy { output } => match output.trim_end() {
-            "" => String::from("unhealthy"),
-            output => format!("unhealthy: {output}"),
-        },
-        Message::Stopping => String::from("stopping"),
-        Message::Stopped => String::from("stopped"),
+        Message::StartFailed { reason } => said(reason),
+        Message::Exited { status, after } => format!("{} after {}", exit_text(*status), t(after)),
+        Message::BackingOff { delay } => format!("next start in {}", t(delay)),
+        Message::TimedOut { after } => format!("killed: still running after {}", t(after)),
+        Message::CheckTimedOut { after } => format!("health check killed after {}", t(after)),
+        Message::BecameHealthy => said("healthy"),
+        Message::BecameUnhealthy { output } => format!("unhealthy: {}", output.trim_end()),
+        Message::Stopping => said("stopping"),
+        Message::Stopped => said("stopped"),
         Message::NeverStarts { source } => {
             format!("will never start: \"{source}\" has ended without the event it waits for")
         }
         Message::GaveUpWaiting { after } => {
-            format!("gave up: its trigger has not come within {}", duration_text(*after))
+            format!("gave up: its trigger has not come within {}", t(after))
         }
-        Message::HooksCut { after } => format!(
-            "waited {} for the jobs that react to its stopping; going on without them",
-            duration_text(*after)
-        ),
+        Message::HooksCut { after } => {
+            format!("waited {} for the jobs that react to its stopping; going on", t(after))
+        }
         Message::KilledAfter { after } => {
-            format!("killed: still running {} after its stop signal", duration_text(*after))
+            format!("killed: still running {} after its stop signal", t(after))
         }
-        Message::StopBudgetSpent { after, phase } => format!(
-            "killed: the stop timeout of {} is spent while {}",
-            duration_text(*after),
-            match phase {
-                StopPhase::Hooks => "waiting for jobs that react to its stopping",
-                StopPhase::Catalog => "waiting to be out of Consul",
-                StopPhase::Process => "waiting for its process to end",
-            }
-        ),
-        Message::Unkillable => String::from("cannot end its process: not even SIGKILL did"),
-        Message::LeftBehind => {
-            String::from("its process has ended and left others behind: ending them")
+        Message::StopBudgetSpent { after, phase } => {
+            format!("killed: the stop timeout of {} is spent {}", t(after), phase_text(*phase))
         }
+        Message::Unkillable => said("cannot end its process: not even SIGKILL did"),
+        Message::LeftBehind => said("its process has ended and left others behind: ending them"),
         Message::TriggersDropped { count, reason } => {
-            let reason = match reason {
-                DropReason::Stopping => "it is stopping",
-                DropReason::TooMany => "too many are waiting",
-            };
-            format!("dropped {count} waiting starts: {reason}")
+            format!("dropped {count} waiting starts: {}", drop_text(*reason))
         }
-        Message::ShuttingDown { cause } => match cause {
-            ShutdownCause::Asked => String::from("shutting down: asked to"),
-            ShutdownCause::Essential => String::from("shutting down: an essential job has ended"),
-        },
-        Message::Hurrying => String::from("asked again to stop: killing everything now"),
-        Message::Maintenance { on: true } => String::from("maintenance is on"),
-        Message::Maintenance { on: false } => String::from("maintenance is off"),
-        Message::CatalogBack => String::from("Consul can be reached again"),
+        Message::ShuttingDown { cause } => format!("shutting down: {}", cause_text(*cause)),
+        Message::Hurrying => said("asked again to stop: killing everything now"),
+        Message::Maintenance { on: true } => said("maintenance is on"),
+        Message::Maintenance { on: false } => said("maintenance is off"),
+        Message::CatalogBack => said("Consul can be reached again"),
         Message::CatalogFails { failure } => {
             format!("cannot use Consul, trying on: {}", failure_text(failure))
         }
@@ -88,6 +65,28 @@ pub fn text(message: &Message) -> String {
         Message::ReloadRefused { reason } => {
             format!("cannot use the new configuration, the old one stays in force: {reason}")
         }
+    }
+}
+
+fn phase_text(phase: StopPhase) -> &'static str {
+    match phase {
+        StopPhase::Hooks => "while waiting for jobs that react to its stopping",
+        StopPhase::Catalog => "while waiting to be out of Consul",
+        StopPhase::Process => "while waiting for its process to end",
+    }
+}
+
+fn drop_text(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::Stopping => "it is stopping",
+        DropReason::TooMany => "too many are waiting",
+    }
+}
+
+fn cause_text(cause: ShutdownCause) -> &'static str {
+    match cause {
+        ShutdownCause::Asked => "asked to",
+        ShutdownCause::Essential => "an essential job has ended",
     }
 }
 

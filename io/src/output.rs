@@ -1,8 +1,9 @@
 //! The output of jobs: from their pipes to lines.
 //!
-//! One pipe a run, for both its streams, so that their order is kept. Nothing here waits: a pipe that
-//! is not read, because whoever reads the log has stalled, holds up the job that fills it and nobody
-//! else. That a process has ended never depends on its pipe: another process may keep it open.
+//! One pipe a run, for both its streams, so that their order is kept. Nothing here waits: a pipe
+//! that is not read, because whoever reads the log has stalled, holds up the job that fills it and
+//! nobody else. That a process has ended never depends on its pipe: another process may keep it
+//! open.
 
 use std::collections::HashMap;
 use std::io;
@@ -176,7 +177,8 @@ impl Outputs {
                 Ok(count) => break count,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Look::Empty,
-                // No pipe gives another error; if one does, there is nothing more to be had from it.
+                // No pipe gives another error; if one does, there is nothing more to be had from
+                // it.
                 Err(_) => return Look::Closed,
             }
         };

@@ -1,8 +1,8 @@
 //! Where records go: a thread that writes, so that nobody who reads them can stall a decision.
 //!
 //! The driver hands over whole records and never waits. What is not yet written is counted: beyond
-//! [`QUEUE_FULL_BYTES`] the pipes of jobs are not read (nothing of theirs is lost, they wait), and the
-//! supervisor's own records are dropped and counted.
+//! [`QUEUE_FULL_BYTES`] the pipes of jobs are not read (nothing of theirs is lost, they wait), and
+//! the supervisor's own records are dropped and counted.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -150,7 +150,8 @@ impl Writer {
         }
     }
 
-    /// Waits until everything is written; gives up after `patience` without progress, or after `most`.
+    /// Waits until everything is written; gives up after `patience` without progress, or after
+    /// `most`.
     pub fn drain(&mut self, patience: Duration, most: Duration) {
         self.flush();
         let end = Instant::now() + most;
@@ -267,7 +268,8 @@ impl Shared {
     }
 }
 
-/// Gives how much to write at once: whole records, as many as a pipe takes in one piece, or one longer.
+/// Gives how much to write at once: whole records, as many as a pipe takes in one piece, or one
+/// longer.
 fn chunk_length(bytes: &[u8]) -> usize {
     let newline = |byte: &u8| *byte == b'\n';
     if bytes.len() <= ATOMIC_BYTES {

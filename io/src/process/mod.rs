@@ -1,12 +1,12 @@
 //! Real processes: starting, signalling and reaping them. The only place with `unsafe`.
 //!
-//! [`Processes`] is the one owner of `waitpid`. That is what makes a signal to a process safe here: a
-//! child's number cannot be used again before we have reaped it, and nobody but us does. So every
+//! [`Processes`] is the one owner of `waitpid`. That is what makes a signal to a process safe here:
+//! a child's number cannot be used again before we have reaped it, and nobody but us does. So every
 //! signal goes to an unreaped child of ours, or to a group that holds one.
 //!
-//! Everything that a run leaves behind becomes our child when its parent ends, because we are PID 1 or
-//! a child subreaper. An orphan belongs to the run whose group it is in, or whose mark its environment
-//! carries. No process needs to be polled: each end of an orphan is a SIGCHLD as well.
+//! Everything that a run leaves behind becomes our child when its parent ends, because we are PID 1
+//! or a child subreaper. An orphan belongs to the run whose group it is in, or whose mark its
+//! environment carries. No process needs to be polled: each end of an orphan is a SIGCHLD as well.
 #![expect(
     unsafe_code,
     reason = "clone, execve and signals have no safe form; each block has its proof"
@@ -338,8 +338,9 @@ fn group_of(pid: libc::pid_t) -> Option<libc::pid_t> {
 
 /// Sends a signal to the groups that unreaped children of ours are in, once to each.
 ///
-/// A group with an unreaped child of ours in it cannot have been used again, and only what descends from
-/// the same job can have joined it. Our own group is never meant: who has moved there gets it alone.
+/// A group with an unreaped child of ours in it cannot have been used again, and only what descends
+/// from the same job can have joined it. Our own group is never meant: who has moved there gets it
+/// alone.
 fn signal_groups(children: impl Iterator<Item = libc::pid_t>, signal: libc::c_int) {
     let own = group_of(0);
     let target = |pid: libc::pid_t| match group_of(pid) {
@@ -356,7 +357,8 @@ fn signal_groups(children: impl Iterator<Item = libc::pid_t>, signal: libc::c_in
 
 /// Sends a signal to a process, or to a group when the number is negative.
 ///
-/// Callers prove that the number is that of an unreaped child of ours, or of a group with one in it.
+/// Callers prove that the number is that of an unreaped child of ours, or of a group with one in
+/// it.
 fn send(target: libc::pid_t, signal: libc::c_int) -> Result<(), libc::c_int> {
     // Zero and one would mean our own group, and everybody.
     if target == 0 || target == -1 || target == 1 {

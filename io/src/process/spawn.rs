@@ -2,9 +2,9 @@
 //! parent; the child makes system calls only.
 //!
 //! The child borrows the supervisor's memory until it has executed its program (`CLONE_VM` and
-//! `CLONE_VFORK`, as `posix_spawn` does): no page table is copied, whatever the supervisor's size, and
-//! a failure comes back through that memory instead of a pipe. The price: the supervisor waits while
-//! the kernel opens the program, so a program on a file system that hangs holds it up.
+//! `CLONE_VFORK`, as `posix_spawn` does): no page table is copied, whatever the supervisor's size,
+//! and a failure comes back through that memory instead of a pipe. The price: the supervisor waits
+//! while the kernel opens the program, so a program on a file system that hangs holds it up.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
@@ -216,16 +216,16 @@ fn clone(stack: &mut [Block], plan: &mut Plan<'_>) -> Result<libc::pid_t, Failur
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     let plan: *mut Plan<'_> = plan;
     // SAFETY: the stack grows down from the end of `stack`, which is aligned to 16 and lives longer
-    // than the child uses it: CLONE_VFORK returns here only after the child has executed a program or
-    // ended. `child` makes system calls on `plan`, which lives as long, and nobody else touches it
-    // meanwhile because this thread is the only one that knows it.
+    // than the child uses it: CLONE_VFORK returns here only after the child has executed a program
+    // or ended. `child` makes system calls on `plan`, which lives as long, and nobody else touches
+    // it meanwhile because this thread is the only one that knows it.
     let pid =
         unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, plan.cast()) };
     if pid < 0 {
         return Err(Failure::Clone(io::Error::last_os_error()));
     }
-    // SAFETY: `plan` is valid, as above; the read is volatile because the compiler does not know that
-    // the child wrote through the pointer it was given.
+    // SAFETY: `plan` is valid, as above; the read is volatile because the compiler does not know
+    // that the child wrote through the pointer it was given.
     if unsafe { std::ptr::read_volatile(&raw const (*plan).failed) } == Step::None {
         return Ok(pid);
     }
@@ -319,7 +319,8 @@ unsafe fn take_credentials(credentials: &Credentials) -> ChildResult {
     Ok(())
 }
 
-/// Tries the candidates as `execvp` does: a file that may not be executed is remembered and passed over.
+/// Tries the candidates as `execvp` does: a file that may not be executed is remembered and passed
+/// over.
 ///
 /// # Safety
 /// Only in the child of [`clone`].
