@@ -9,7 +9,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{CheckStatus, Name};
-use crate::id::{JobId, WatchId};
+use crate::id::{JobId, LockId, WatchId};
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,6 +19,10 @@ pub enum Owner {
     Job(JobId),
     /// A watch.
     Watch(WatchId),
+    /// The key of a lock.
+    Lock(LockId),
+    /// The session of a lock.
+    Session(LockId),
 }
 
 /// One request to Consul; its answer names it.
@@ -64,6 +68,52 @@ pub enum ConsulRequest {
         index: u64,
         /// How long to wait for a change.
         wait: Duration,
+    },
+    /// Creates a session without checks, whose locks are released when it ends.
+    SessionCreate {
+        /// A name for people.
+        name: Name,
+        /// Its time to live.
+        ttl: Duration,
+        /// How long its keys stay barred when it ends without releasing them.
+        lock_delay: Duration,
+    },
+    /// Renews a session.
+    SessionRenew {
+        /// Its id.
+        session: Box<str>,
+    },
+    /// Ends a session.
+    SessionDestroy {
+        /// Its id.
+        session: Box<str>,
+    },
+    /// Reads the key of a lock, consistently, waiting for a change when `index` is not zero.
+    LockRead {
+        /// The key.
+        key: Box<str>,
+        /// The index of the last reading; 0 answers at once.
+        index: u64,
+        /// How long to wait for a change.
+        wait: Duration,
+    },
+    /// Acquires the key of a lock for a session, in a transaction that also says its index.
+    Acquire {
+        /// The key.
+        key: Box<str>,
+        /// The session.
+        session: Box<str>,
+        /// What others read in the key.
+        value: Box<str>,
+    },
+    /// Releases the key of a lock, with a mark that it was given back in order.
+    Release {
+        /// The key.
+        key: Box<str>,
+        /// The session.
+        session: Box<str>,
+        /// What others read in the key.
+        value: Box<str>,
     },
     /// Reads one key, or all keys below a prefix, waiting for a change when `index` is not zero.
     Keys {
@@ -121,6 +171,16 @@ pub enum ConsulReply {
         index: u64,
         /// The instances.
         instances: Vec<Instance>,
+    },
+    /// A session was created.
+    Session {
+        /// Its id.
+        id: Box<str>,
+    },
+    /// A lock was asked for.
+    Acquired {
+        /// `ModifyIndex` of the granting transaction; none when it was not granted.
+        token: Option<u64>,
     },
     /// Keys and their values.
     Keys {
@@ -182,6 +242,8 @@ pub struct Entry {
     pub value: Box<str>,
     /// When it was last changed, as an index.
     pub modified: u64,
+    /// The number that clients may keep with it.
+    pub flags: u64,
     /// The session that holds it.
     pub session: Option<Box<str>>,
 }

@@ -13,6 +13,7 @@ use crate::consul::{ConsulFailure, ConsulOp, ConsulRequest};
 use crate::event::Event;
 use crate::id::{JobId, RequestId, RunId};
 use crate::input::ExitStatus;
+use crate::term::LossReason;
 
 /// One request to the world.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -227,6 +228,29 @@ pub enum Message {
     DeregistrationAbandoned {
         /// Its id.
         service: Name,
+    },
+    /// A lock was granted; its jobs start after the quiet time.
+    LockGranted {
+        /// The lock.
+        lock: Name,
+        /// The fencing token.
+        token: u64,
+        /// The quiet time.
+        quiet: Duration,
+    },
+    /// A lock is held and its jobs run.
+    LockHeld {
+        /// The lock.
+        lock: Name,
+        /// The fencing token.
+        token: u64,
+    },
+    /// A lock's term ends; its jobs are being stopped.
+    LockLost {
+        /// The lock.
+        lock: Name,
+        /// Why.
+        reason: LossReason,
     },
     /// A watched set changed.
     WatchChanged {

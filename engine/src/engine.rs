@@ -14,8 +14,10 @@ use crate::event::{Code, Event, SignalName, Source};
 use crate::id::{JobId, RequestId, RunId, RunKind};
 use crate::input::Input;
 use crate::limits;
+use crate::locking::LockState;
 use crate::random::mix;
 use crate::slot::Slot;
+use crate::term::LossReason;
 use crate::time::{Stamp, Time};
 use crate::timers::{Due, GlobalTimer, Timer, Timers};
 use crate::watching::WatchState;
@@ -66,6 +68,8 @@ pub struct Engine {
     pub(crate) greeting: Vec<Effect>,
     pub(crate) watches: Vec<WatchState>,
     pub(crate) watches_digest: u64,
+    pub(crate) locks: Vec<LockState>,
+    pub(crate) locks_digest: u64,
     pub(crate) is_catalog_failing: bool,
     /// A job has ended since the last look at what is left.
     pub(crate) has_ended_one: bool,
@@ -113,6 +117,8 @@ impl Engine {
             greeting: Vec::new(),
             watches: Vec::new(),
             watches_digest: 0,
+            locks: Vec::new(),
+            locks_digest: 0,
             is_catalog_failing: false,
             has_ended_one: false,
             touched: Vec::new(),
@@ -167,6 +173,7 @@ impl Engine {
         let mut hash = mix(self.slots_digest, self.timers.digest());
         hash = mix(hash, stage);
         hash = mix(hash, statuses ^ self.watches_digest.rotate_left(17));
+        hash = mix(hash, self.locks_digest);
         mix(hash, mix(self.generation, requests))
     }
 
@@ -191,7 +198,10 @@ impl Engine {
                 let name = self.config.watches.get(id.index()).map_or("", |watch| &*watch.name);
                 format!("watch.{name}").into()
             }
-            Source::Lock(id) => format!("lock.{}", id.0).into(),
+            Source::Lock(id) => {
+                let name = self.lock_state(id).map_or("", |state| &*state.spec.name);
+                format!("lock.{name}").into()
+            }
             Source::Signal(signal) => signal.as_str().into(),
         }
     }
@@ -241,6 +251,8 @@ impl Engine {
             Input::Consul { op, reply } => match op.owner {
                 Owner::Job(job) => self.on_catalog_reply(job, op.nth, reply),
                 Owner::Watch(watch) => self.on_watch_reply(watch, op.nth, reply),
+                Owner::Lock(lock) => self.on_key_reply(lock, op.nth, reply),
+                Owner::Session(lock) => self.on_session_reply(lock, op.nth, reply),
             },
             Input::Loaded { config } => self.on_loaded(config),
         }
@@ -255,6 +267,7 @@ impl Engine {
         self.out.extend(greeting);
         self.publish(Code::Startup, Source::Global);
         self.begin_watches();
+        self.begin_locks();
         for job in self.order.clone() {
             self.begin_job(job);
         }
@@ -300,7 +313,9 @@ impl Engine {
             Due::Job(job, Timer::Withdraw) => self.on_withdraw_timeout(job),
             Due::Job(job, Timer::Catalog) => self.on_catalog_due(job),
             Due::Job(job, Timer::CatalogReply) => self.on_catalog_overdue(job),
+            Due::Job(job, Timer::StopBy) => self.on_stop_by(job),
             Due::Watch(watch, timer) => self.on_watch_timer(watch, timer),
+            Due::Lock(lock, timer) => self.on_lock_timer(lock, timer),
         }
     }
 
@@ -323,7 +338,14 @@ impl Engine {
         if matches!(self.stage, Stage::Stopping { spent: false, .. }) && is_sleepy {
             return;
         }
-        if self.alive == 0 && matches!(self.stage, Stage::Running | Stage::Stopping { .. }) {
+        if self.alive > 0 || !matches!(self.stage, Stage::Running | Stage::Stopping { .. }) {
+            return;
+        }
+        if self.has_sessions() {
+            self.give_up_locks(LossReason::Stopping);
+            self.deliver();
+        }
+        if !self.has_sessions() {
             self.exit();
         }
     }

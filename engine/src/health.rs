@@ -12,6 +12,7 @@ use crate::id::{JobId, RunId};
 use crate::input::{ExitStatus, Tree};
 use crate::limits;
 use crate::slot::{Check, Health, Slot};
+use crate::term::LossReason;
 use crate::timers::Timer;
 
 impl Engine {
@@ -116,6 +117,9 @@ impl Engine {
             Tree::Gone => Check::Idle,
             Tree::Left => Check::Leftovers,
         };
+        if tree == Tree::Gone {
+            self.release_locks_of(job);
+        }
         if tree == Tree::Left && !self.planted(Defect::CheckChildLeftAlone) {
             self.out.push(Effect::Signal { run, signal: Signal::KILL });
         }
@@ -137,6 +141,7 @@ impl Engine {
             && let Some(slot) = self.slot_mut(run.job)
         {
             slot.check = Check::Idle;
+            self.release_locks_of(run.job);
         }
     }
 
@@ -171,6 +176,7 @@ impl Engine {
                 slot.health = Health::Healthy;
                 self.log(Level::Info, Some(job), Message::BecameHealthy);
                 self.publish(Code::Healthy, Source::Job(job));
+                self.on_health_of(job);
             }
             return self.report_health(job, true, output);
         }
@@ -188,6 +194,7 @@ impl Engine {
             slot.health = Health::Unhealthy;
             self.log(Level::Warn, Some(job), Message::BecameUnhealthy { output: output.clone() });
             self.publish(Code::Unhealthy, Source::Job(job));
+            self.on_health_of(job);
             self.report_health(job, false, output);
         }
     }
@@ -213,6 +220,11 @@ impl Engine {
             if !on && !self.planted(Defect::ChecksNotResumed) {
                 self.begin_checks(job);
             }
+        }
+        if on {
+            self.give_up_locks(LossReason::GivenUp);
+        } else {
+            self.begin_locks();
         }
         let code = if on { Code::EnterMaintenance } else { Code::ExitMaintenance };
         if !self.planted(Defect::MaintenanceSilent) {

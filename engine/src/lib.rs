@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+mod base64;
 mod calendar;
 pub mod config;
 pub mod consul;
@@ -24,6 +25,7 @@ mod health;
 pub mod id;
 pub mod input;
 pub mod limits;
+mod locking;
 mod random;
 mod registration;
 mod reload;
@@ -32,6 +34,7 @@ pub mod schedule;
 mod slot;
 pub mod status;
 mod stop;
+pub mod term;
 pub mod time;
 mod timers;
 #[cfg(feature = "std")]

@@ -13,7 +13,7 @@ use core::time::Duration;
 use crate::config::{CheckStatus, Name};
 use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Owner, Registration};
 use crate::effect::{Effect, Level, Message};
-use crate::engine::{Engine, Stage};
+use crate::engine::Engine;
 use crate::id::JobId;
 use crate::input::ExitStatus;
 use crate::limits;
@@ -274,7 +274,13 @@ impl Engine {
                 self.on_registration_lost(job);
             }
             (_, ConsulReply::Failed(failure)) => self.on_catalog_failed(job, failure),
-            (_, ConsulReply::Instances { .. } | ConsulReply::Keys { .. }) => {
+            (
+                _,
+                ConsulReply::Instances { .. }
+                | ConsulReply::Keys { .. }
+                | ConsulReply::Session { .. }
+                | ConsulReply::Acquired { .. },
+            ) => {
                 let failure = ConsulFailure::Garbled("not the answer that was asked for".into());
                 self.on_catalog_failed(job, failure);
             }
@@ -375,10 +381,7 @@ impl Engine {
         slot.catalog.is_backing_off = false;
         let budget = self.config.stop_timeout;
         let has_process = self.slot(job).is_some_and(|slot| slot.process != Process::None);
-        let latest = match self.stage {
-            Stage::Stopping { deadline, .. } => deadline,
-            Stage::New | Stage::Running | Stage::Over => Time::NEVER,
-        };
+        let latest = self.latest_end(job);
         let now = self.now.mono;
         let until = (now + limits::DEREGISTER_MAX.min(budget / 2)).min(latest);
         let signal_at = (now + limits::WITHDRAW_MAX.min(budget / 4)).min(until);

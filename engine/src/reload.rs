@@ -43,7 +43,9 @@ impl Engine {
         self.config = Arc::new(config);
         self.timers.resize(self.slots.len(), self.config.watches.len());
         self.adopt_watches();
-        self.wiring = Wiring::new(&self.slots, &self.config.watches);
+        self.adopt_locks();
+        self.timers.resize_locks(self.locks.len());
+        self.wiring = Wiring::new(&self.slots, &self.config.watches, &self.locks);
         let addresses = self.config.jobs.iter().filter_map(|job| {
             let address = job.service.as_ref()?.address?;
             let name = variable::of_job("CONTAINERPILOT", &job.name, "IP");
@@ -171,6 +173,7 @@ impl Engine {
         for job in self.order.clone() {
             self.start_replacement(job);
         }
+        self.renew_locks();
         for job in self.order.clone() {
             self.check_possible(job);
         }

@@ -131,6 +131,7 @@ impl Engine {
             self.set_variable(name, None);
         }
         self.report_end(job, status);
+        self.on_health_of(job);
         let code = if status.is_success() { Code::ExitSuccess } else { Code::ExitFailed };
         if !is_waiting {
             self.publish(code, Source::Job(job));

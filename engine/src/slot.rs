@@ -123,6 +123,8 @@ pub(crate) struct Slot {
     pub(crate) gave_up: bool,
     pub(crate) successor: Successor,
     pub(crate) catalog: Catalog,
+    /// When a lock's term is over and everything of the job must have gone; never, when not in that case.
+    pub(crate) stop_by: Time,
     /// Whether the slot belongs to the configuration in force.
     pub(crate) in_use: bool,
     /// When the interval began to count.
@@ -160,6 +162,7 @@ impl Slot {
             gave_up: false,
             successor: Successor::Nothing,
             catalog: Catalog::new(),
+            stop_by: Time::NEVER,
             in_use: true,
             epoch: now,
             last_scheduled_ms: i64::MIN,
@@ -299,7 +302,7 @@ impl Slot {
         hash = mix(hash, u64::from(self.pending) | u64::from(self.failures) << 32);
         hash = mix(hash, self.seen ^ u64::from(self.runs_of_definition) << 24);
         hash = mix(hash, self.epoch.0 ^ self.checks_since.0.rotate_left(32));
-        hash = mix(hash, self.catalog.fingerprint());
+        hash = mix(hash, self.catalog.fingerprint() ^ self.stop_by.0.rotate_left(11));
         mix(hash, self.last_scheduled_ms.cast_unsigned())
     }
 }

@@ -17,6 +17,7 @@ use crate::id::JobId;
 use crate::input::ExitStatus;
 use crate::limits;
 use crate::slot::{Life, Outcome, Process, Successor, Told};
+use crate::term::LossReason;
 use crate::time::Time;
 use crate::timers::{GlobalTimer, Timer};
 
@@ -117,13 +118,38 @@ impl Engine {
         let own = self.slot(job).and_then(|slot| slot.spec.stop_timeout);
         let own = own.filter(|_| !self.planted(Defect::HookLimitIgnored));
         let budget = self.config.stop_timeout;
-        let reserve = self.reserve();
-        let limit = own.unwrap_or(budget - reserve);
+        let limit = own.unwrap_or(budget - self.reserve());
+        limit.min(self.latest_signal(job).since(self.now.mono))
+    }
+
+    /// When everything of a stopping job must have gone: the end of the stop budget, or of a term.
+    pub(crate) fn latest_end(&self, job: JobId) -> Time {
+        let by_lock = self.slot(job).map_or(Time::NEVER, |slot| slot.stop_by);
         match self.stage {
-            Stage::Stopping { deadline, .. } => {
-                limit.min((deadline - reserve).since(self.now.mono))
+            Stage::Stopping { deadline, spent: false } => by_lock.min(deadline),
+            Stage::New | Stage::Running | Stage::Stopping { spent: true, .. } | Stage::Over => {
+                by_lock
             }
-            Stage::New | Stage::Running | Stage::Over => limit,
+        }
+    }
+
+    /// When the process of a stopping job is told to end whatever is still waited for.
+    fn latest_signal(&self, job: JobId) -> Time {
+        let end = self.latest_end(job);
+        if end == Time::NEVER {
+            return end;
+        }
+        let reserve = match self.slot(job) {
+            Some(slot) if slot.stop_by == end => self.reserve().min(end.since(self.now.mono) / 10),
+            Some(_) | None => self.reserve(),
+        };
+        end - reserve
+    }
+
+    /// The term of a job's lock is over, with its stop timeout: whatever is left is killed.
+    pub(crate) fn on_stop_by(&mut self, job: JobId) {
+        if self.slot(job).is_some_and(|slot| slot.is_stopping() && !slot.is_ended()) {
+            self.force(job);
         }
     }
 
@@ -160,11 +186,7 @@ impl Engine {
         if drain.is_zero() || slot.process == Process::None {
             return self.end_withdrawn(job);
         }
-        let latest = match self.stage {
-            Stage::Stopping { deadline, .. } => deadline - self.reserve(),
-            Stage::New | Stage::Running | Stage::Over => Time::NEVER,
-        };
-        let at = (self.now.mono + drain).min(latest);
+        let at = (self.now.mono + drain).min(self.latest_signal(job));
         self.timers.arm(job, Timer::Withdraw, at);
     }
 
@@ -205,7 +227,7 @@ impl Engine {
     pub(crate) fn tell_to_stop(&mut self, job: JobId) {
         let budget = self.config.stop_timeout;
         let now = self.now.mono;
-        let stage = self.stage;
+        let latest = self.latest_end(job);
         let is_ignored = self.planted(Defect::KillTimeoutIgnored);
         let is_impatient = self.planted(Defect::KilledAtOnce);
         let is_plain = self.planted(Defect::StopSignalIgnored);
@@ -216,7 +238,7 @@ impl Engine {
         let signal = if is_plain { Signal::TERM } else { slot.spec.stop_signal };
         let effect = Effect::Signal { run: slot.run_id(job), signal };
         let is_there = !matches!(slot.process, Process::Starting { .. });
-        self.timers.arm(job, Timer::Kill, bounded_by_budget(now + limit, stage));
+        self.timers.arm(job, Timer::Kill, (now + limit).min(latest));
         if is_there {
             self.out.push(effect);
         }
@@ -314,7 +336,8 @@ impl Engine {
         };
         let is_reviving = self.planted(Defect::ReloadOutranksStop);
         if slot.successor != Successor::Nothing && (self.stage == Stage::Running || is_reviving) {
-            return self.succeed(job);
+            self.succeed(job);
+            return self.release_locks_of(job);
         }
         let is_essential = is_essential && !self.planted(Defect::EssentialIgnored);
         if is_essential && self.stage == Stage::Running {
@@ -325,6 +348,7 @@ impl Engine {
             self.check_possible(dependent);
         }
         self.release_hooked(job);
+        self.release_locks_of(job);
     }
 
     /// Lets the jobs go on that were waiting for this one.
@@ -387,19 +411,25 @@ impl Engine {
         for job in self.order_of_stopping() {
             self.check_possible(job);
         }
+        self.give_up_locks(LossReason::Stopping);
     }
 
     /// The jobs of the configuration, and those that a reload took out and that still end.
     fn order_of_stopping(&self) -> Vec<JobId> {
+        let mut is_gone = alloc::vec![true; self.slots.len()];
+        for job in &self.order {
+            is_gone[job.index()] = false;
+        }
         let all = (0..self.slots.len()).map(|index| JobId(index as u16));
-        let gone = all.filter(|job| !self.order.contains(job));
+        let gone = all.filter(|job| is_gone[job.index()]);
         self.order.iter().copied().chain(gone).collect()
     }
 
     /// Brings the deadlines of a job that was already stopping within the budget.
-    fn shorten_stop(&mut self, job: JobId) {
+    pub(crate) fn shorten_stop(&mut self, job: JobId) {
+        let latest = self.latest_end(job);
         if let Some(at) = self.timers.deadline(job, Timer::Kill) {
-            self.timers.arm(job, Timer::Kill, bounded_by_budget(at, self.stage));
+            self.timers.arm(job, Timer::Kill, at.min(latest));
         }
         if let Some(at) = self.timers.deadline(job, Timer::Hooks) {
             let latest = self.now.mono + self.hooks_limit(job);
@@ -431,12 +461,17 @@ impl Engine {
             };
             self.log(Level::Warn, Some(job), Message::StopBudgetSpent { after, phase });
             self.begin_stop(job);
-            self.kill(job);
-            if let Some(slot) = self.slot_mut(job) {
-                slot.catalog.until = Time(0);
-            }
-            self.end_withdrawn(job);
+            self.force(job);
         }
+    }
+
+    /// Kills what a stopping job still has, and waits for nothing else.
+    fn force(&mut self, job: JobId) {
+        self.kill(job);
+        if let Some(slot) = self.slot_mut(job) {
+            slot.catalog.until = Time(0);
+        }
+        self.end_withdrawn(job);
     }
 
     /// The last reactions have had their time, or somebody hurries: nothing starts any more.
@@ -467,12 +502,5 @@ impl Engine {
             }
         }
         self.exit();
-    }
-}
-
-fn bounded_by_budget(at: Time, stage: Stage) -> Time {
-    match stage {
-        Stage::Stopping { deadline, spent: false } => at.min(deadline),
-        Stage::New | Stage::Running | Stage::Stopping { spent: true, .. } | Stage::Over => at,
     }
 }

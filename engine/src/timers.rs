@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use crate::id::{JobId, WatchId};
+use crate::id::{JobId, LockId, WatchId};
 use crate::random::mix;
 use crate::time::Time;
 
@@ -34,6 +34,8 @@ pub(crate) enum Timer {
     Catalog = 9,
     /// An answer of the catalog is overdue.
     CatalogReply = 10,
+    /// The term of the job's lock is over, with its stop timeout.
+    StopBy = 11,
 }
 
 /// What the timers of a watch are for.
@@ -62,9 +64,31 @@ pub(crate) enum GlobalTimer {
     ForceExit = 2,
 }
 
+/// What the timers of a lock are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum LockTimer {
+    /// The session is to be renewed.
+    Renew = 0,
+    /// The last confirmed renewal is too old.
+    Deadline = 1,
+    /// The quiet time is over.
+    Quiet = 2,
+    /// It is time to stand for it, or to look at it again.
+    Stand = 3,
+    /// The key is to be read on.
+    Read = 4,
+    /// An answer about the key is overdue.
+    KeyReply = 5,
+    /// An answer about the session is overdue.
+    SessionReply = 6,
+    /// The job that must be healthy was not for too long.
+    Grace = 7,
+}
+
 const GLOBAL_TIMERS: [GlobalTimer; 3] =
     [GlobalTimer::StopBudget, GlobalTimer::LastHooks, GlobalTimer::ForceExit];
-const JOB_TIMERS: [Timer; 11] = [
+const JOB_TIMERS: [Timer; 12] = [
     Timer::Trigger,
     Timer::Due,
     Timer::Run,
@@ -76,12 +100,25 @@ const JOB_TIMERS: [Timer; 11] = [
     Timer::Withdraw,
     Timer::Catalog,
     Timer::CatalogReply,
+    Timer::StopBy,
 ];
 const WATCH_TIMERS: [WatchTimer; 4] =
     [WatchTimer::Ask, WatchTimer::Reply, WatchTimer::Settle, WatchTimer::Stale];
 const KINDS: usize = JOB_TIMERS.len();
+const LOCK_TIMERS: [LockTimer; 8] = [
+    LockTimer::Renew,
+    LockTimer::Deadline,
+    LockTimer::Quiet,
+    LockTimer::Stand,
+    LockTimer::Read,
+    LockTimer::KeyReply,
+    LockTimer::SessionReply,
+    LockTimer::Grace,
+];
 /// Keys of watches have this bit, and places of their own.
 const WATCH_BIT: u32 = 1 << 31;
+/// Keys of locks have this bit, and places of their own.
+const LOCK_BIT: u32 = 1 << 30;
 const ABSENT: u32 = u32::MAX;
 
 /// A timer that has come due.
@@ -90,6 +127,7 @@ pub(crate) enum Due {
     Global(GlobalTimer),
     Job(JobId, Timer),
     Watch(WatchId, WatchTimer),
+    Lock(LockId, LockTimer),
 }
 
 /// All timers of an engine.
@@ -98,6 +136,7 @@ pub(crate) struct Timers {
     heap: Vec<(Time, u32)>,
     places: Vec<u32>,
     watch_places: Vec<u32>,
+    lock_places: Vec<u32>,
     digest: u64,
 }
 
@@ -112,6 +151,32 @@ impl Timers {
         if self.watch_places.len() < wanted {
             self.watch_places.resize(wanted, ABSENT);
         }
+    }
+
+    /// Makes room for the timers of `locks` locks.
+    pub(crate) fn resize_locks(&mut self, locks: usize) {
+        let wanted = locks * LOCK_TIMERS.len();
+        if self.lock_places.len() < wanted {
+            self.lock_places.resize(wanted, ABSENT);
+        }
+    }
+
+    pub(crate) fn arm_lock(&mut self, lock: LockId, timer: LockTimer, at: Time) {
+        self.arm_key(lock_key(lock, timer), at);
+    }
+
+    pub(crate) fn stop_lock(&mut self, lock: LockId, timer: LockTimer) {
+        self.stop_key(lock_key(lock, timer));
+    }
+
+    pub(crate) fn stop_all_of_lock(&mut self, lock: LockId) {
+        for timer in LOCK_TIMERS {
+            self.stop_lock(lock, timer);
+        }
+    }
+
+    pub(crate) fn is_lock_armed(&self, lock: LockId, timer: LockTimer) -> bool {
+        self.place(lock_key(lock, timer)).is_some_and(|place| place != ABSENT)
     }
 
     pub(crate) fn arm_watch(&mut self, watch: WatchId, timer: WatchTimer, at: Time) {
@@ -167,6 +232,12 @@ impl Timers {
             let watch = WatchId(u16::try_from(index / WATCH_TIMERS.len()).unwrap_or(u16::MAX));
             let timer = WATCH_TIMERS.get(index % WATCH_TIMERS.len())?;
             return Some(Due::Watch(watch, *timer));
+        }
+        if key & LOCK_BIT != 0 {
+            let index = (key & !LOCK_BIT) as usize;
+            let lock = LockId(u16::try_from(index / LOCK_TIMERS.len()).unwrap_or(u16::MAX));
+            let timer = LOCK_TIMERS.get(index % LOCK_TIMERS.len())?;
+            return Some(Due::Lock(lock, *timer));
         }
         let kind = key as usize % KINDS;
         let row = key as usize / KINDS;
@@ -249,21 +320,23 @@ impl Timers {
     }
 
     fn place(&self, key: u32) -> Option<u32> {
-        let index = (key & !WATCH_BIT) as usize;
-        let place = if key & WATCH_BIT == 0 {
-            self.places.get(index)
-        } else {
-            self.watch_places.get(index)
+        let index = (key & !(WATCH_BIT | LOCK_BIT)) as usize;
+        let places = match key & (WATCH_BIT | LOCK_BIT) {
+            0 => &self.places,
+            WATCH_BIT => &self.watch_places,
+            _ => &self.lock_places,
         };
-        place.copied()
+        places.get(index).copied()
     }
 
     fn place_mut(&mut self, key: u32) -> Option<&mut u32> {
-        if key & WATCH_BIT == 0 {
-            self.places.get_mut(key as usize)
-        } else {
-            self.watch_places.get_mut((key & !WATCH_BIT) as usize)
-        }
+        let index = (key & !(WATCH_BIT | LOCK_BIT)) as usize;
+        let places = match key & (WATCH_BIT | LOCK_BIT) {
+            0 => &mut self.places,
+            WATCH_BIT => &mut self.watch_places,
+            _ => &mut self.lock_places,
+        };
+        places.get_mut(index)
     }
 }
 
@@ -273,6 +346,10 @@ fn job_key(job: JobId, timer: Timer) -> u32 {
 
 fn watch_key(watch: WatchId, timer: WatchTimer) -> u32 {
     WATCH_BIT | (u32::from(watch.0) * WATCH_TIMERS.len() as u32 + timer as u32)
+}
+
+fn lock_key(lock: LockId, timer: LockTimer) -> u32 {
+    LOCK_BIT | (u32::from(lock.0) * LOCK_TIMERS.len() as u32 + timer as u32)
 }
 
 fn hash_of(at: Time, key: u32) -> u64 {
@@ -288,7 +365,7 @@ mod tests {
     proptest! {
         #[test]
         fn heap_agrees_with_a_sorted_list(
-            steps in proptest::collection::vec((0u16..20, 0usize..11, 0u64..50, any::<bool>()), 1..300)
+            steps in proptest::collection::vec((0u16..20, 0usize..12, 0u64..50, any::<bool>()), 1..300)
         ) {
             let mut timers = Timers::default();
             timers.resize(20, 0);

@@ -27,6 +27,9 @@ pub(crate) enum Merge {
 impl Engine {
     /// Lets a job begin to wait for its trigger, or starts it.
     pub(crate) fn begin_job(&mut self, job: JobId) {
+        if !self.is_lock_held_for(job) {
+            return;
+        }
         let Some(slot) = self.slot(job) else { return };
         let spec = slot.spec.clone();
         if let Some(timeout) = spec.trigger_timeout
@@ -141,6 +144,9 @@ impl Engine {
 
     /// Starts a job, or keeps the start for when it is free.
     pub(crate) fn request_start(&mut self, job: JobId, merge: Merge) {
+        if !self.is_lock_held_for(job) {
+            return;
+        }
         let is_merging = self.planted(Defect::TriggersMerged);
         let is_piling = self.planted(Defect::TicksPileUp);
         let is_unbounded = self.planted(Defect::PendingUnbounded);

@@ -174,7 +174,7 @@ impl Engine {
             ConsulReply::Keys { index, entries } => {
                 self.on_read(watch, index, Reading::Keys(entries));
             }
-            ConsulReply::Done => {
+            ConsulReply::Done | ConsulReply::Session { .. } | ConsulReply::Acquired { .. } => {
                 let failure = ConsulFailure::Garbled("not the answer that was asked for".into());
                 self.on_read_failed(watch, failure);
             }

@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 use crate::config::CheckStatus;
 use crate::consul::{ConsulFailure, ConsulReply, ConsulRequest, Entry, Instance, Registration};
 
+mod lock;
+
 /// How much of an error's body is kept for people.
 const ERROR_BODY_BYTES: usize = 300;
 
@@ -58,6 +60,12 @@ pub fn encode(request: &ConsulRequest) -> HttpRequest {
                 body: Some(body.to_string().into_bytes()),
             }
         }
+        ConsulRequest::SessionCreate { .. }
+        | ConsulRequest::SessionRenew { .. }
+        | ConsulRequest::SessionDestroy { .. }
+        | ConsulRequest::LockRead { .. }
+        | ConsulRequest::Acquire { .. }
+        | ConsulRequest::Release { .. } => lock::encode(request),
         ConsulRequest::Instances { service, tag, dc, passing, index, wait } => {
             let mut query = Query::new(format!("/v1/health/service/{}", escaped(service)));
             if *passing {
@@ -69,8 +77,7 @@ pub fn encode(request: &ConsulRequest) -> HttpRequest {
             query.into_get()
         }
         ConsulRequest::Keys { key, recurse, dc, index, wait } => {
-            let path: Vec<String> = key.split('/').map(escaped).collect();
-            let mut query = Query::new(format!("/v1/kv/{}", path.join("/")));
+            let mut query = Query::new(key_path(key));
             if *recurse {
                 query.add("recurse", "1");
             }
@@ -83,8 +90,10 @@ pub fn encode(request: &ConsulRequest) -> HttpRequest {
 
 /// Takes the answer to a request off the wire. Total: whatever listens there, something comes back.
 pub fn decode(request: &ConsulRequest, answer: HttpAnswer<'_>) -> ConsulReply {
-    let is_missing_key = matches!(request, ConsulRequest::Keys { .. }) && answer.status == 404;
-    if !(200..300).contains(&answer.status) && !is_missing_key {
+    let is_read = matches!(request, ConsulRequest::Keys { .. } | ConsulRequest::LockRead { .. });
+    let is_missing_key = is_read && answer.status == 404;
+    let is_conflict = matches!(request, ConsulRequest::Acquire { .. }) && answer.status == 409;
+    if !(200..300).contains(&answer.status) && !is_missing_key && !is_conflict {
         return ConsulReply::Failed(failure_of(request, answer));
     }
     match request {
@@ -102,7 +111,12 @@ pub fn decode(request: &ConsulRequest, answer: HttpAnswer<'_>) -> ConsulReply {
             (Some(index), Some(instances)) => ConsulReply::Instances { index, instances },
             (None, _) | (_, None) => garbled(answer.body),
         },
-        ConsulRequest::Keys { .. } => {
+        ConsulRequest::SessionCreate { .. }
+        | ConsulRequest::SessionRenew { .. }
+        | ConsulRequest::SessionDestroy { .. }
+        | ConsulRequest::Acquire { .. }
+        | ConsulRequest::Release { .. } => lock::decode(request, answer),
+        ConsulRequest::Keys { .. } | ConsulRequest::LockRead { .. } => {
             let entries = if is_missing_key { Some(Vec::new()) } else { entries_of(answer.body) };
             match (answer.index, entries) {
                 (Some(index), Some(entries)) => ConsulReply::Keys { index, entries },
@@ -166,7 +180,15 @@ fn failure_of(request: &ConsulRequest, answer: HttpAnswer<'_>) -> ConsulFailure 
             text.contains("does not have associated TTL") || text.contains("Unknown check")
         }
         ConsulRequest::Deregister { .. } => text.contains("Unknown service"),
+        ConsulRequest::SessionRenew { .. } => {
+            answer.status == 404 && text.starts_with("Session id")
+        }
         ConsulRequest::Register(_)
+        | ConsulRequest::SessionCreate { .. }
+        | ConsulRequest::SessionDestroy { .. }
+        | ConsulRequest::LockRead { .. }
+        | ConsulRequest::Acquire { .. }
+        | ConsulRequest::Release { .. }
         | ConsulRequest::Instances { .. }
         | ConsulRequest::Keys { .. } => false,
     };
@@ -256,6 +278,8 @@ struct KeyEntry {
     #[serde(default)]
     modify_index: u64,
     #[serde(default)]
+    flags: u64,
+    #[serde(default)]
     session: Option<Box<str>>,
 }
 
@@ -265,9 +289,15 @@ fn entries_of(body: &[u8]) -> Option<Vec<Entry>> {
         key: entry.key,
         value: entry.value.unwrap_or_default(),
         modified: entry.modify_index,
+        flags: entry.flags,
         session: entry.session,
     };
     Some(entries.into_iter().map(convert).collect())
+}
+
+fn key_path(key: &str) -> String {
+    let path: Vec<String> = key.split('/').map(escaped).collect();
+    format!("/v1/kv/{}", path.join("/"))
 }
 
 struct Query {

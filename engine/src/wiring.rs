@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use crate::config::{Clause, SourceName, Trigger, Watch};
 use crate::event::{Code, Event, Source};
-use crate::id::{JobId, WatchId};
+use crate::id::{JobId, LockId, WatchId};
+use crate::locking::LockState;
 use crate::slot::Slot;
 
 /// A clause of a job's trigger.
@@ -33,11 +34,15 @@ pub(crate) struct Wiring {
     carried: Vec<Vec<JobId>>,
     /// For each job: the jobs that wait for its end before they end.
     carriers: Vec<Vec<JobId>>,
+    /// For each job: the lock it needs.
+    locks: Vec<Option<LockId>>,
+    /// For each lock: the jobs that need it.
+    held: Vec<Vec<JobId>>,
 }
 
 impl Wiring {
-    pub(crate) fn new(slots: &[Slot], watches: &[Watch]) -> Wiring {
-        let names = Names::new(slots, watches);
+    pub(crate) fn new(slots: &[Slot], watches: &[Watch], locks: &[LockState]) -> Wiring {
+        let names = Names::new(slots, watches, locks);
         let count = slots.len();
         let mut wiring = Wiring {
             targets: Vec::new(),
@@ -47,9 +52,17 @@ impl Wiring {
             hooked: empty_lists(count),
             carried: empty_lists(count),
             carriers: empty_lists(count),
+            locks: Vec::with_capacity(count),
+            held: empty_lists(locks.len()),
         };
         for (index, slot) in slots.iter().enumerate() {
             let job = JobId(index as u16);
+            let lock = slot.spec.while_lock.as_ref().filter(|_| slot.in_use);
+            let lock = lock.and_then(|name| names.locks.get(&**name).copied());
+            if let Some(lock) = lock {
+                insert(&mut wiring.held[lock.index()], job);
+            }
+            wiring.locks.push(lock);
             let clauses = if slot.in_use { clauses_of(&slot.spec.trigger) } else { &[] };
             let sources: Vec<_> =
                 clauses.iter().map(|clause| names.resolve(&clause.source)).collect();
@@ -137,6 +150,14 @@ impl Wiring {
         list(&self.carried, job)
     }
 
+    pub(crate) fn lock_of(&self, job: JobId) -> Option<LockId> {
+        self.locks.get(job.index()).copied().flatten()
+    }
+
+    pub(crate) fn held_jobs(&self, lock: LockId) -> &[JobId] {
+        self.held.get(lock.index()).map_or(&[], Vec::as_slice)
+    }
+
     pub(crate) fn carriers(&self, job: JobId) -> &[JobId] {
         list(&self.carriers, job)
     }
@@ -154,10 +175,11 @@ pub(crate) fn clauses_of(trigger: &Trigger) -> &[Clause] {
 struct Names<'a> {
     jobs: BTreeMap<&'a str, JobId>,
     watches: BTreeMap<&'a str, WatchId>,
+    locks: BTreeMap<&'a str, LockId>,
 }
 
 impl<'a> Names<'a> {
-    fn new(slots: &'a [Slot], watches: &'a [Watch]) -> Names<'a> {
+    fn new(slots: &'a [Slot], watches: &'a [Watch], locks: &'a [LockState]) -> Names<'a> {
         let used = slots.iter().enumerate().filter(|(_, slot)| slot.in_use);
         let jobs = used.map(|(index, slot)| (&*slot.spec.name, JobId(index as u16))).collect();
         let watches = watches
@@ -165,7 +187,13 @@ impl<'a> Names<'a> {
             .enumerate()
             .map(|(index, watch)| (&*watch.name, WatchId(index as u16)))
             .collect();
-        Names { jobs, watches }
+        let locks = locks
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| !state.is_removed)
+            .map(|(index, state)| (&*state.spec.name, LockId(index as u16)))
+            .collect();
+        Names { jobs, watches, locks }
     }
 
     fn resolve(&self, source: &SourceName) -> Option<Source> {
@@ -174,8 +202,7 @@ impl<'a> Names<'a> {
             SourceName::Job(name) => self.jobs.get(&**name).map(|id| Source::Job(*id)),
             SourceName::Check(name) => self.jobs.get(&**name).map(|id| Source::Check(*id)),
             SourceName::Watch(name) => self.watches.get(&**name).map(|id| Source::Watch(*id)),
-            // Locks do not run yet: nothing is ever heard from one.
-            SourceName::Lock(_) => None,
+            SourceName::Lock(name) => self.locks.get(&**name).map(|id| Source::Lock(*id)),
             SourceName::Signal(signal) => Some(Source::Signal(*signal)),
         }
     }
