@@ -148,7 +148,8 @@ impl Engine {
 
     /// The term of a job's lock is over, with its stop timeout: whatever is left is killed.
     pub(crate) fn on_stop_by(&mut self, job: JobId) {
-        if self.slot(job).is_some_and(|slot| slot.is_stopping() && !slot.is_ended()) {
+        let Some(slot) = self.slot(job) else { return };
+        if slot.is_stopping() && !slot.is_ended() && slot.told != Told::Kill {
             self.force(job);
         }
     }

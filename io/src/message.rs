@@ -5,6 +5,7 @@ use std::time::Duration;
 use steersman_engine::consul::ConsulFailure;
 use steersman_engine::effect::{Changes, DropReason, Message, ShutdownCause, StopPhase};
 use steersman_engine::input::ExitStatus;
+use steersman_engine::term::LossReason;
 
 /// The words of a message of the engine.
 pub fn text(message: &Message) -> String {
@@ -58,6 +59,25 @@ pub fn text(message: &Message) -> String {
             format!("cannot take {service} out of Consul in time: going on without")
         }
         Message::WatchChanged { watch, count } => format!("watch {watch}: {count} now"),
+        Message::LockGranted { lock, token, quiet } if quiet.is_zero() => {
+            format!("lock {lock}: granted, token {token}")
+        }
+        Message::LockGranted { lock, token, quiet } => format!(
+            "lock {lock}: granted, token {token}; quiet for {} until an old holder has certainly gone",
+            duration_text(*quiet)
+        ),
+        Message::LockHeld { lock, token } => format!("lock {lock}: held, token {token}"),
+        Message::LockLost { lock, reason } => {
+            let reason = match reason {
+                LossReason::Deadline => "no renewal was answered in time",
+                LossReason::SessionGone => "Consul does not know the session any more",
+                LossReason::KeyGone => "the key is not held by this session any more",
+                LossReason::Unhealthy => "the job that must be healthy was not for too long",
+                LossReason::GivenUp => "given up",
+                LossReason::Stopping => "the supervisor stops",
+            };
+            format!("lock {lock}: the term ends, {reason}")
+        }
         Message::WatchStale { watch } => {
             format!("watch {watch}: out of reach for too long, the last reading is kept")
         }

@@ -1,0 +1,478 @@
+//! Locks, rule by rule, against scripted answers.
+//!
+//! - a term: session, key, token, quiet time, jobs
+//! - its end: deadline, session gone, key gone, pause, orderly stop, maintenance, health, reload
+//! - standing again: hold-off, refusals, many candidates
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use steersman_engine::config::{
+    Command, Config, HealthCheck, Job, Lock, Restarts, Signal, Takeover,
+};
+use steersman_engine::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Entry, Owner};
+use steersman_engine::event::SignalName;
+use steersman_engine::input::{Control, ExitStatus, Tree};
+use steersman_engine::limits::RELEASED_FLAG;
+use steersman_engine::{
+    Code, Effect, Engine, Input, JobId, RequestId, RunId, RunKind, Source, Stamp, Time,
+};
+
+const MINE: &str = "11111111-aaaa";
+const OTHERS: &str = "22222222-bbbb";
+
+/// An engine with one lock and one job under it, its clock, and everything it ever asked for.
+struct Bench {
+    engine: Engine,
+    now_ms: u64,
+    effects: Vec<Effect>,
+    /// Whether renewals are answered by themselves.
+    renews: bool,
+}
+
+impl Bench {
+    fn new(config: Config) -> Bench {
+        let engine = Engine::new(config, 1);
+        let mut bench = Bench { engine, now_ms: 0, effects: Vec::new(), renews: true };
+        bench.feed(Input::Begin);
+        bench
+    }
+
+    fn feed(&mut self, input: Input) {
+        let from = self.effects.len();
+        self.engine.handle(Stamp::from_millis(self.now_ms), input, &mut self.effects);
+        let renewals: Vec<ConsulOp> = self.effects[from..]
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Consul { op, request: ConsulRequest::SessionRenew { .. }, .. } => Some(*op),
+                _ => None,
+            })
+            .collect();
+        let renewals = if self.renews { renewals } else { Vec::new() };
+        for op in renewals {
+            self.answer(op, ConsulReply::Done);
+        }
+    }
+
+    fn pass(&mut self, span_ms: u64) {
+        let until = self.now_ms + span_ms;
+        while let Some(Time(at)) = self.engine.next_wakeup() {
+            let at_ms = at.div_ceil(1_000_000);
+            if at_ms > until {
+                break;
+            }
+            self.now_ms = self.now_ms.max(at_ms);
+            self.feed(Input::Tick);
+        }
+        self.now_ms = until;
+        self.feed(Input::Tick);
+    }
+
+    fn answer(&mut self, op: ConsulOp, reply: ConsulReply) {
+        self.feed(Input::Consul { op, reply });
+    }
+
+    /// The last request about the lock or its session that is not a renewal.
+    fn asked(&self) -> Option<(ConsulOp, ConsulRequest)> {
+        self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Consul { op, request, .. }
+                if matches!(op.owner, Owner::Lock(_) | Owner::Session(_))
+                    && !matches!(request, ConsulRequest::SessionRenew { .. }) =>
+            {
+                Some((*op, request.clone()))
+            }
+            _ => None,
+        })
+    }
+
+    /// Waits for a request of a kind and answers it.
+    fn expect(&mut self, what: &str, reply: ConsulReply) {
+        for _ in 0..2000 {
+            if let Some((op, request)) = self.asked()
+                && format!("{request:?}").starts_with(what)
+            {
+                self.effects.clear();
+                return self.answer(op, reply);
+            }
+            self.pass(10);
+        }
+        panic!("expected {what}, last was {:?}", self.asked());
+    }
+
+    fn read(&mut self, entry: Option<Entry>) {
+        let index = entry.as_ref().map_or(1, |entry| entry.modified);
+        let reply = ConsulReply::Keys { index, entries: entry.into_iter().collect() };
+        self.expect("LockRead", reply);
+    }
+
+    fn started(&mut self, nth: u32) {
+        let run = RunId { job: JobId(0), kind: RunKind::Main, nth };
+        self.feed(Input::Started { run, pid: 100 + nth });
+    }
+
+    fn ended(&mut self, nth: u32) {
+        let run = RunId { job: JobId(0), kind: RunKind::Main, nth };
+        let status = ExitStatus::Signal(15);
+        self.feed(Input::Exited { run, status, tree: Tree::Gone, output: "".into() });
+    }
+
+    fn starts(&self) -> usize {
+        self.effects.iter().filter(|effect| matches!(effect, Effect::Start { .. })).count()
+    }
+
+    fn signals(&self) -> Vec<Signal> {
+        let signals = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Signal { signal, .. } => Some(*signal),
+            _ => None,
+        });
+        signals.collect()
+    }
+
+    fn codes(&self) -> Vec<Code> {
+        let codes = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Published(event) if matches!(event.source, Source::Lock(_)) => Some(event.code),
+            _ => None,
+        });
+        codes.collect()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::SetVariable { name: set, value } if &**set == name => {
+                value.as_ref().map(ToString::to_string)
+            }
+            _ => None,
+        })
+    }
+}
+
+fn lock() -> Lock {
+    Lock {
+        name: "primary".into(),
+        key: "svc/db/leader".into(),
+        ttl: Duration::from_secs(20),
+        lock_delay: Duration::from_secs(20),
+        renew_every: Duration::from_secs(5),
+        request_timeout: Duration::from_secs(2),
+        demote_after: Duration::from_secs(13),
+        stop_timeout: Duration::from_secs(5),
+        max_pause: Duration::from_secs(1),
+        max_drift_ppm: 1000,
+        takeover: Takeover::Auto,
+        healthy: None,
+        health_grace: Duration::from_secs(15),
+        hold_off: Duration::from_secs(30),
+        value: Some("10.0.0.1:7101".into()),
+        risk_accepted: false,
+    }
+}
+
+fn config() -> Config {
+    let mut job = Job::new("db", Command::new(["/bin/db"]));
+    job.restarts = Restarts::Unlimited;
+    job.while_lock = Some("primary".into());
+    Config { jobs: vec![Arc::new(job)], locks: vec![lock()], ..Config::default() }
+}
+
+fn entry(session: Option<&str>, modified: u64, flags: u64) -> Entry {
+    Entry {
+        key: "svc/db/leader".into(),
+        value: "YQ==".into(),
+        modified,
+        flags,
+        session: session.map(Into::into),
+    }
+}
+
+fn granted() -> ConsulReply {
+    ConsulReply::Acquired { token: Some(76) }
+}
+
+fn refused() -> ConsulReply {
+    ConsulReply::Acquired { token: None }
+}
+
+/// A candidate whose predecessor gave the lock back in order.
+fn leading(config: Config) -> Bench {
+    let mut bench = Bench::new(config);
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(Some(entry(None, 70, RELEASED_FLAG)));
+    bench.expect("Acquire", granted());
+    assert_eq!(bench.starts(), 1, "the job starts with the term");
+    bench.started(1);
+    bench
+}
+
+fn holder_is_me(bench: &mut Bench) {
+    bench.read(Some(entry(Some(MINE), 76, 0)));
+}
+
+#[test]
+fn job_runs_only_while_the_lock_is_held_and_knows_its_token() {
+    let mut bench = Bench::new(config());
+    assert_eq!(bench.starts(), 0);
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(Some(entry(None, 70, RELEASED_FLAG)));
+    assert_eq!(bench.starts(), 0);
+    bench.expect("Acquire", granted());
+    assert_eq!(bench.starts(), 1);
+    assert_eq!(bench.codes(), vec![Code::Acquired]);
+    assert_eq!(bench.variable("CONTAINERPILOT_LOCK_PRIMARY_TOKEN").as_deref(), Some("76"));
+}
+
+#[test]
+fn taker_that_cannot_prove_continuity_keeps_quiet_first() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(None);
+    bench.expect("Acquire", granted());
+    let granted_ms = bench.now_ms;
+    holder_is_me(&mut bench);
+    while bench.starts() == 0 {
+        bench.pass(10);
+        assert!(bench.now_ms < granted_ms + 21_000);
+    }
+    // f·(A + P + g + κ) of the example: 19.54 s.
+    assert!(bench.now_ms >= granted_ms + 19_500, "{}", bench.now_ms - granted_ms);
+}
+
+#[test]
+fn taker_that_saw_the_holder_before_starts_at_once() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(Some(entry(Some(OTHERS), 60, 0)));
+    assert_eq!(bench.codes(), vec![Code::Observed]);
+    assert_eq!(bench.variable("CONTAINERPILOT_LOCK_PRIMARY_HOLDER").as_deref(), Some("a"));
+    bench.read(Some(entry(None, 61, 0)));
+    bench.read(Some(entry(None, 61, 0)));
+    bench.expect("Acquire", granted());
+    assert_eq!(bench.starts(), 1);
+}
+
+#[test]
+fn unanswered_renewals_end_the_term_by_its_deadline_counted_from_the_sending() {
+    let mut bench = leading(config());
+    holder_is_me(&mut bench);
+    bench.pass(4_000);
+    bench.effects.clear();
+    bench.renews = false;
+    // The renewal at the grant was the last that was answered.
+    let demote_ms = 13_000 + 1_000;
+    while bench.signals().is_empty() {
+        bench.pass(50);
+        assert!(bench.now_ms <= demote_ms, "not stopped by {demote_ms}");
+    }
+    assert!(bench.now_ms >= 12_900, "stopped too early, at {}", bench.now_ms);
+    assert_eq!(bench.signals(), vec![Signal::TERM]);
+    let begun_ms = bench.now_ms;
+    assert!(bench.codes().contains(&Code::Jeopardy));
+    bench.pass(5_000);
+    assert_eq!(bench.signals(), vec![Signal::TERM, Signal::KILL]);
+    assert!(bench.now_ms <= begun_ms + 5_000);
+    let gave_back = |bench: &Bench| {
+        bench.effects.iter().any(|effect| {
+            matches!(effect, Effect::Consul { request: ConsulRequest::Release { .. }, .. })
+        })
+    };
+    assert!(!gave_back(&bench), "nothing is given back while the job lives");
+    bench.ended(1);
+    assert!(gave_back(&bench));
+}
+
+#[test]
+fn pause_beyond_deadline_and_stop_timeout_kills_at_once() {
+    let mut bench = leading(config());
+    bench.effects.clear();
+    bench.renews = false;
+    bench.now_ms += 60_000;
+    bench.feed(Input::Tick);
+    assert!(bench.signals().contains(&Signal::KILL), "{:?}", bench.signals());
+}
+
+#[test]
+fn session_that_consul_forgot_ends_the_term_at_once() {
+    let mut bench = leading(config());
+    bench.effects.clear();
+    bench.renews = false;
+    while !bench.effects.iter().any(|effect| {
+        matches!(effect, Effect::Consul { request: ConsulRequest::SessionRenew { .. }, .. })
+    }) {
+        bench.pass(100);
+    }
+    let renewal = bench.effects.iter().find_map(|effect| match effect {
+        Effect::Consul { op, request: ConsulRequest::SessionRenew { .. }, .. } => Some(*op),
+        _ => None,
+    });
+    bench.answer(renewal.unwrap(), ConsulReply::Failed(ConsulFailure::Unknown));
+    assert_eq!(bench.signals(), vec![Signal::TERM]);
+    assert_eq!(bench.codes(), vec![Code::Lost]);
+}
+
+#[test]
+fn key_in_other_hands_ends_the_term_and_a_plain_put_does_not() {
+    let mut bench = leading(config());
+    holder_is_me(&mut bench);
+    bench.read(Some(entry(Some(MINE), 80, 0)));
+    assert_eq!(bench.signals(), vec![]);
+    bench.read(Some(entry(Some(OTHERS), 81, 0)));
+    assert_eq!(bench.signals(), vec![Signal::TERM]);
+}
+
+#[test]
+fn stop_ends_the_job_then_releases_then_destroys_then_exits() {
+    let mut bench = leading(config());
+    bench.effects.clear();
+    bench.feed(Input::Signal(SignalName::Term));
+    assert_eq!(bench.signals(), vec![Signal::TERM]);
+    bench.pass(300);
+    bench.ended(1);
+    assert!(!bench.engine.is_over());
+    bench.expect("Release", ConsulReply::Done);
+    assert_eq!(bench.codes(), vec![Code::Released]);
+    bench.expect("SessionDestroy", ConsulReply::Done);
+    assert_eq!(bench.effects.last(), Some(&Effect::Exit { status: 0 }));
+}
+
+#[test]
+fn stop_with_a_silent_consul_ends_within_the_budget() {
+    let mut bench = leading(config());
+    bench.feed(Input::Signal(SignalName::Term));
+    bench.ended(1);
+    let from_ms = bench.now_ms;
+    while !bench.engine.is_over() {
+        bench.pass(10);
+        assert!(bench.now_ms <= from_ms + 6_000);
+    }
+}
+
+#[test]
+fn candidate_leaves_no_session_behind() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(Some(entry(Some(OTHERS), 60, 0)));
+    bench.feed(Input::Signal(SignalName::Term));
+    bench.expect("SessionDestroy", ConsulReply::Done);
+    assert!(bench.engine.is_over());
+}
+
+#[test]
+fn leader_in_maintenance_hands_over_and_stands_again_afterwards() {
+    let mut bench = leading(config());
+    let command = Control::Maintenance(true);
+    bench.feed(Input::Control { request: RequestId(1), command });
+    assert_eq!(bench.signals(), vec![Signal::TERM]);
+    bench.ended(1);
+    bench.expect("Release", ConsulReply::Done);
+    bench.expect("SessionDestroy", ConsulReply::Done);
+    bench.effects.clear();
+    bench.pass(60_000);
+    assert_eq!(bench.asked(), None);
+    let command = Control::Maintenance(false);
+    bench.feed(Input::Control { request: RequestId(2), command });
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+}
+
+#[test]
+fn leader_whose_job_stays_unhealthy_gives_up_after_its_grace() {
+    let mut config = config();
+    let mut job = (*config.jobs[0]).clone();
+    job.health = Some(HealthCheck {
+        command: None,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        ttl: None,
+        retries: 1,
+        start_period: Duration::ZERO,
+        start_interval: None,
+    });
+    config.jobs[0] = Arc::new(job);
+    config.locks[0].healthy = Some("db".into());
+    let mut bench = leading(config);
+    bench.pass(30_000);
+    assert_eq!(bench.signals(), vec![], "healthy after a second");
+    let run = RunId { job: JobId(0), kind: RunKind::Main, nth: 1 };
+    let status = ExitStatus::Code(1);
+    bench.feed(Input::Exited { run, status, tree: Tree::Gone, output: "".into() });
+    bench.effects.clear();
+    bench.pass(14_000);
+    assert!(!bench.codes().contains(&Code::Lost));
+    bench.pass(1_500);
+    assert!(bench.codes().contains(&Code::Lost), "never started again, so never healthy");
+}
+
+#[test]
+fn lost_term_is_followed_by_the_hold_off() {
+    let mut bench = leading(config());
+    holder_is_me(&mut bench);
+    bench.read(Some(entry(None, 90, 0)));
+    bench.ended(1);
+    bench.expect("Release", ConsulReply::Done);
+    bench.expect("SessionDestroy", ConsulReply::Done);
+    let from_ms = bench.now_ms;
+    bench.effects.clear();
+    while bench.asked().is_none() {
+        bench.pass(100);
+        assert!(bench.now_ms < from_ms + 31_000);
+    }
+    assert!(bench.now_ms >= from_ms + 30_000, "stood again after {}", bench.now_ms - from_ms);
+}
+
+#[test]
+fn barred_key_is_tried_again_without_a_busy_loop() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    let mut tries = 0;
+    while bench.now_ms < 40_000 {
+        match bench.asked() {
+            Some((op, ConsulRequest::LockRead { .. })) => {
+                let entries = vec![entry(None, 70, 0)];
+                bench.effects.clear();
+                bench.answer(op, ConsulReply::Keys { index: 70, entries });
+            }
+            Some((op, ConsulRequest::Acquire { .. })) => {
+                tries += 1;
+                bench.effects.clear();
+                bench.answer(op, refused());
+            }
+            _ => bench.pass(50),
+        }
+    }
+    assert!((8..60).contains(&tries), "{tries}");
+}
+
+#[test]
+fn candidates_of_a_lock_that_became_free_spread() {
+    let delay_of = |id: &str| {
+        let mut bench = Bench::new(config());
+        bench.expect("SessionCreate", ConsulReply::Session { id: id.into() });
+        bench.read(Some(entry(Some(OTHERS), 60, 0)));
+        bench.read(Some(entry(None, 61, 0)));
+        let from_ms = bench.now_ms;
+        bench.read(Some(entry(None, 61, 0)));
+        bench.now_ms - from_ms
+    };
+    let delays: Vec<u64> = (0..30).map(|nth| delay_of(&format!("session-{nth}"))).collect();
+    assert!(delays.iter().all(|delay| *delay <= 260), "{delays:?}");
+    assert!(delays.iter().max() > delays.iter().min().map(|least| least + 100).as_ref());
+}
+
+#[test]
+fn reload_of_the_lock_hands_over_and_an_unchanged_one_keeps_its_term() {
+    let mut bench = leading(config());
+    let reload = |bench: &mut Bench, config: Config| {
+        let command = Control::Reload { all: false };
+        bench.feed(Input::Control { request: RequestId(1), command });
+        bench.feed(Input::Loaded { config: Ok(Box::new(config)) });
+    };
+    let mut other = config();
+    other.jobs.push(Arc::new(Job::new("new", Command::new(["/bin/new"]))));
+    reload(&mut bench, other.clone());
+    assert_eq!(bench.signals(), vec![]);
+    other.locks[0].ttl = Duration::from_secs(25);
+    reload(&mut bench, other);
+    assert_eq!(bench.signals(), vec![Signal::TERM]);
+    bench.ended(1);
+    bench.expect("Release", ConsulReply::Done);
+    bench.expect("SessionDestroy", ConsulReply::Done);
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+}
