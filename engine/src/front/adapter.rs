@@ -1,11 +1,12 @@
 //! What the adapter needs: Consul's address, logging, the control socket, telemetry.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::command::boxed;
 use super::fields::{Fields, parse_bool, weak_text};
 use super::interfaces::{self, Rules};
-use super::jobs::blocks;
+use super::jobs::{JobDraft, blocks};
 use super::json5::{Node, Value};
 use super::keys::{CONSUL, CONTROL, LOGGING, METRIC, TELEMETRY, TLS};
 use super::problem::{
@@ -15,7 +16,8 @@ use super::settings::{
     Agent, Consul, LogFormat, LogLevel, LogOutput, Logging, Scheme, Secret, Telemetry, Tls,
 };
 use super::text::{At, Span};
-use crate::config::{Metric, MetricKind, Name};
+use super::when::{TriggerDraft, WhenDraft};
+use crate::config::{Command, HealthCheck, Job, Metric, MetricKind, Name, Service};
 
 /// Where Consul is when nothing is said but that there is one.
 const LOCAL_AGENT: &str = "127.0.0.1:8500";
@@ -219,6 +221,8 @@ pub(crate) fn control_socket(top: &Fields<'_>, problems: &mut Problems) -> Optio
 #[derive(Debug)]
 pub(crate) struct TelemetryDraft {
     pub(crate) telemetry: Telemetry,
+    /// Where the block begins.
+    pub(crate) span: Span,
     pub(crate) interfaces: Rules,
     pub(crate) metrics: Vec<Metric>,
 }
@@ -243,7 +247,8 @@ pub(crate) fn telemetry(top: &Fields<'_>, problems: &mut Problems) -> Option<Tel
         metrics.push((metric, span));
     }
     let metrics = metrics.into_iter().map(|(metric, _)| metric).collect();
-    Some(TelemetryDraft { telemetry: Telemetry { port, address: None, tags }, interfaces, metrics })
+    let telemetry = Telemetry { port, address: None, tags };
+    Some(TelemetryDraft { telemetry, span: fields.opening(), interfaces, metrics })
 }
 
 fn metric(node: &Node, index: usize, problems: &mut Problems) -> Option<(Metric, Span)> {
@@ -274,10 +279,7 @@ fn metric(node: &Node, index: usize, problems: &mut Problems) -> Option<(Metric,
 }
 
 /// Reads the budget of a shutdown; 0 is the default, as in v3.
-pub(crate) fn stop_timeout(
-    top: &Fields<'_>,
-    problems: &mut Problems,
-) -> Option<At<std::time::Duration>> {
+pub(crate) fn stop_timeout(top: &Fields<'_>, problems: &mut Problems) -> Option<At<Duration>> {
     let given = top.duration("stopTimeout", problems)?;
     if given.value.is_zero() {
         let message = "cannot stop in no time: 0 counts as 5 seconds, as in v3";
@@ -286,3 +288,53 @@ pub(crate) fn stop_timeout(
     }
     Some(given)
 }
+
+/// The name under which telemetry is registered.
+const TELEMETRY_SERVICE: &str = "containerpilot";
+
+/// Builds the job that registers telemetry in Consul: always healthy, and no reason to keep running.
+pub(crate) fn telemetry_job(draft: &TelemetryDraft) -> JobDraft {
+    let version = env!("CARGO_PKG_VERSION");
+    let tags = draft.telemetry.tags.iter().map(String::as_str).chain([version]);
+    let mut job = Job::new(TELEMETRY_SERVICE, Command::default());
+    job.command = None;
+    job.builtin = true;
+    job.health = Some(HealthCheck {
+        command: None,
+        interval: TELEMETRY_HEARTBEAT,
+        timeout: TELEMETRY_HEARTBEAT,
+        ttl: Some(TELEMETRY_TTL),
+        retries: 1,
+        start_period: Duration::ZERO,
+        start_interval: None,
+    });
+    job.service = Some(Service {
+        port: draft.telemetry.port,
+        address: None,
+        initial_status: None,
+        tags: tags.map(Box::from).collect(),
+        meta: Vec::new(),
+        enable_tag_override: false,
+        deregister_critical_after: None,
+        drain: Duration::ZERO,
+    });
+    JobDraft {
+        job,
+        name: At { value: String::from(TELEMETRY_SERVICE), span: draft.span },
+        when: WhenDraft { trigger: TriggerDraft::Startup, timeout: None },
+        while_lock: None,
+        port: None,
+        interfaces: None,
+        timeout: None,
+        stop_timeout: None,
+        kill_timeout: None,
+        has_exec: false,
+        has_health: true,
+        has_check: false,
+    }
+}
+
+/// What v3 used for its own service.
+const TELEMETRY_HEARTBEAT: Duration = Duration::from_secs(5);
+/// What v3 used for its own service.
+const TELEMETRY_TTL: Duration = Duration::from_secs(15);

@@ -16,7 +16,7 @@ use crate::event::Code;
 
 /// Warns about everything that shows only when all jobs are known.
 pub(crate) fn report(draft: &Draft, top: Span, problems: &mut Problems) {
-    if draft.jobs.is_empty() {
+    if draft.jobs.iter().all(|job| job.job.builtin) {
         let message = "cannot do anything: there are no jobs";
         problems.add(Problem::new(&NOTHING_TO_DO, Span::new(top.start, top.start + 1), message));
     }

@@ -39,7 +39,7 @@ use self::fields::Fields;
 use self::link::Draft;
 use self::problem::Problems;
 use self::text::Source;
-use crate::config::Config;
+use crate::config::{Config, Name};
 
 /// What a configuration may depend on besides its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -176,6 +176,7 @@ fn decode(
         watches: draft.watches.into_iter().map(|draft| draft.watch).collect(),
         locks: draft.locks.into_iter().map(|draft| draft.lock).collect(),
         jobs: link::into_jobs(draft.jobs),
+        hostname: Name::from(around.hostname.as_str()),
         ..Config::default()
     };
     if let Some(timeout) = draft.stop_timeout {
@@ -192,6 +193,11 @@ fn draft(top: &Fields<'_>, around: &Surroundings, problems: &mut Problems) -> Dr
     let mut jobs = Vec::new();
     for (index, node) in jobs::blocks(top, "jobs", problems) {
         jobs.extend(jobs::job(node, index, problems));
+    }
+    let consul = adapter::consul(top, &around.env, problems);
+    let telemetry = adapter::telemetry(top, problems);
+    if let (Some(telemetry), Some(_)) = (&telemetry, &consul) {
+        jobs.push(adapter::telemetry_job(telemetry));
     }
     let mut watches = Vec::new();
     for (index, node) in jobs::blocks(top, "watches", problems) {
@@ -219,8 +225,8 @@ fn draft(top: &Fields<'_>, around: &Surroundings, problems: &mut Problems) -> Dr
         jobs,
         watches,
         locks,
-        consul: adapter::consul(top, &around.env, problems),
-        telemetry: adapter::telemetry(top, problems),
+        consul,
+        telemetry,
         stop_timeout: adapter::stop_timeout(top, problems),
     }
 }
@@ -237,6 +243,12 @@ fn choose_addresses(draft: &mut Draft, around: &Surroundings, problems: &mut Pro
         let label = "the address of `telemetry`";
         draft.telemetry.address =
             interfaces::choose(&draft.interfaces, label, &around.interfaces, problems);
+    }
+    let address = draft.telemetry.as_ref().and_then(|draft| draft.telemetry.address);
+    for job in draft.jobs.iter_mut().filter(|draft| draft.job.builtin) {
+        if let Some(service) = &mut job.job.service {
+            service.address = address;
+        }
     }
 }
 

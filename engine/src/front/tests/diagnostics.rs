@@ -26,3 +26,19 @@ fn a_good_job_is_loaded() {
     let loaded = loaded(&with_job("timeout: '1500ms'"));
     assert_eq!(loaded.config.jobs[0].timeout, Some(std::time::Duration::from_millis(1500)));
 }
+
+#[test]
+fn telemetry_is_a_built_in_service_where_there_is_consul() {
+    let text = "{ consul: 'c:8500', telemetry: { port: 9000, tags: ['t'] }, jobs: [{ name: 'a', exec: 'a' }] }";
+    let loaded = loaded(text);
+    let own = loaded.config.jobs.last().unwrap();
+    assert_eq!((&*own.name, own.builtin, own.command.is_none()), ("containerpilot", true, true));
+    let service = own.service.as_ref().unwrap();
+    assert_eq!(service.port, 9000);
+    assert_eq!(service.address, Some("10.1.2.3".parse().unwrap()));
+    assert_eq!(service.tags, [Box::from("t"), Box::from(env!("CARGO_PKG_VERSION"))]);
+    assert_eq!(&*loaded.config.hostname, "box");
+    let without = super::loaded("{ telemetry: {}, jobs: [{ name: 'a', exec: 'a' }] }");
+    assert_eq!(without.config.jobs.len(), 1);
+    assert_eq!(without.settings.telemetry.unwrap().port, 9090);
+}
