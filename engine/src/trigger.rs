@@ -40,8 +40,11 @@ impl Engine {
         match &spec.trigger {
             Trigger::Startup => self.request_start(job, Merge::Latest),
             Trigger::Interval(interval) => {
-                let next = self.now.mono + at_least_tick(*interval);
-                self.timers.arm(job, Timer::Due, next);
+                let now = self.now.mono;
+                self.timers.arm(job, Timer::Due, now + at_least_tick(*interval));
+                if let Some(slot) = self.slot_mut(job) {
+                    slot.epoch = now;
+                }
                 self.request_start(job, Merge::Latest);
             }
             Trigger::Schedule(_) => self.arm_schedule(job),
