@@ -263,7 +263,8 @@ fn ask(target: &Target, request: &Request, format: Format) -> Outcomes {
         }
         if *request == Request::Events {
             let mut lines = show::Lines::default();
-            while let Some(piece) = client::next_piece(&mut answer).await.map_err(failed)? {
+            // A connection that breaks is how the end of the supervisor looks from here.
+            while let Ok(Some(piece)) = client::next_piece(&mut answer).await {
                 let text = lines.take(&piece, format);
                 let mut out = io::stdout().lock();
                 out.write_all(&text)?;
