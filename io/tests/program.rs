@@ -300,23 +300,12 @@ fn reload_applies_what_changed_and_leaves_the_rest_alone() {
     assert_eq!(place.ask_well(&["-reload"]), "reloaded: added second; 1 unchanged\n");
     assert_eq!(place.status_of("app")["pid"], before["pid"]);
     place.configure("jobs: [{ name: \"app\", exec: \"true\", nope: 1 }]");
-    let refused = place.ask(&["reload", "--socket", &place.text_path("socket")]);
+    let refused = place.ask(&["reload"]);
     assert_eq!(refused.status.code(), Some(1));
     let said = text(&refused.stderr);
     assert!(said.contains("cannot use the new configuration") && said.contains("nope"), "{said}");
-    assert_eq!(place.status_of_with_socket("second")["phase"], "running");
+    assert_eq!(place.status_of("second")["phase"], "running");
     supervisor.stop();
-}
-
-impl Place {
-    /// As [`Place::status_of`], while the configuration is broken.
-    fn status_of_with_socket(&self, job: &str) -> Value {
-        let socket = self.text_path("socket");
-        let output = output(&["status", "--json", "--socket", &socket]);
-        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let jobs = status["jobs"].as_array().unwrap();
-        jobs.iter().find(|found| found["name"] == job).unwrap().clone()
-    }
 }
 
 #[test]

@@ -99,6 +99,33 @@ pub fn check(file: &str, text: &str, around: &Surroundings) -> Report {
     Report { errors, warnings }
 }
 
+/// Gives the path of the control socket, whatever else is wrong with the configuration: whoever
+/// talks to a running supervisor need not wait until its next configuration is right.
+///
+/// # Errors
+/// What keeps the path from being read.
+pub fn control_socket(
+    file: &str,
+    text: &str,
+    env: &BTreeMap<String, String>,
+) -> Result<String, Vec<Diagnostic>> {
+    let source = source(file, text, env).map_err(|diagnostic| vec![*diagnostic])?;
+    let mut problems = Problems::default();
+    let Some(node) = json5::parse(&source.text(), &mut problems) else {
+        return Err(problems.locate(&source).0);
+    };
+    let mut others = Problems::default();
+    let top = Fields::open(&node, &keys::TOP, String::from("the configuration"), &mut others);
+    let Some(top) = top else { return Err(others.locate(&source).0) };
+    let socket = adapter::control_socket(&top, &mut problems);
+    let (errors, _) = problems.locate(&source);
+    if errors.is_empty() {
+        Ok(socket.unwrap_or_else(|| Settings::default().control_socket))
+    } else {
+        Err(errors)
+    }
+}
+
 /// Renders the template only.
 ///
 /// # Errors

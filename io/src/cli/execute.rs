@@ -236,8 +236,7 @@ fn socket(target: &Target) -> Result<String, Failure> {
     }
     let file = config_file(target.config.as_deref())?;
     let text = read(&file).map_err(Failure::refused)?;
-    let loaded = front::load(&file, &text, &surroundings());
-    loaded.map(|loaded| loaded.settings.control_socket).map_err(|problems| {
+    front::control_socket(&file, &text, &surroundings().env).map_err(|problems| {
         let first = problems.first().map(|problem| problem.to_text(Colours::Off));
         let hint = "`steersman check` shows every problem; --socket PATH needs no configuration";
         Failure::refused(format!("{}\n{hint}", first.unwrap_or_default()))
