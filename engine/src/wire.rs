@@ -338,7 +338,7 @@ impl Query {
 }
 
 /// Percent-encodes all but the unreserved characters (RFC 3986, 2.3).
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {

@@ -4,6 +4,7 @@ pub mod ask;
 pub mod cli;
 pub mod client;
 pub mod companions;
+pub mod consul;
 pub mod control;
 pub mod driver;
 pub mod interfaces;

@@ -98,6 +98,47 @@ pub const BODY_BYTES_DRAINED_MAX: usize = 8 * BODY_BYTES_MAX;
 /// How long to wait after a connection could not be accepted (no descriptors left).
 pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
+<<<<<<< HEAD
 /// Between two writes of the log: less than anybody notices, and enough to write many records at
 /// once.
 pub const WRITE_PAUSE: Duration = Duration::from_millis(1);
+=======
+/// How many short requests to Consul are under way at once. An agent answers them one after another
+/// anyway; more connections only bring its limit of 200 a client address nearer.
+pub const CONSUL_SHORT_MAX: usize = 4;
+
+/// How many idle connections to Consul are kept: a burst of changes ends that many blocking queries at
+/// once, and all of them come back within a second.
+pub const CONSUL_IDLE_MAX: usize = 32;
+
+/// How long an idle connection to Consul is trusted: less than the idle limits of usual proxies.
+pub const CONSUL_IDLE_AGE_MAX: Duration = Duration::from_secs(50);
+
+/// The largest answer of Consul that is taken: thousands of instances. Each watch holds one at most.
+pub const CONSUL_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How much of an error's body is read; people see the beginning of it.
+pub const CONSUL_ERROR_BYTES_MAX: usize = 4 * 1024;
+
+/// The largest head of an answer: Consul's have 300 bytes, proxies add their own.
+pub const CONSUL_HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// The largest token file: a token has 36 bytes, one that names an identity provider's may be long.
+pub const TOKEN_BYTES_MAX: u64 = 16 * 1024;
+
+/// After how long without an answer the next address of a name is tried as well (RFC 8305, 5).
+pub const CONNECT_STAGGER: Duration = Duration::from_millis(250);
+
+/// How many addresses of a name are tried.
+pub const CONNECT_ADDRESSES_MAX: usize = 8;
+
+/// Keep-alive of connections to Consul: idle time, time between probes, number of probes.
+pub const KEEP_ALIVE: (Duration, Duration, u32) =
+    (Duration::from_secs(10), Duration::from_secs(3), 3);
+
+/// How long sent bytes may stay without acknowledgement: as long as keep-alive takes to give up.
+pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(19);
+
+/// Longer answers of Consul are read by another thread: this much takes a millisecond.
+pub const CONSUL_DECODE_BYTES_MAX: usize = 256 * 1024;
+>>>>>>> 374274a (io: carries requests to Consul over HTTP, TLS and unix sockets)
