@@ -98,11 +98,10 @@ pub const BODY_BYTES_DRAINED_MAX: usize = 8 * BODY_BYTES_MAX;
 /// How long to wait after a connection could not be accepted (no descriptors left).
 pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-<<<<<<< HEAD
 /// Between two writes of the log: less than anybody notices, and enough to write many records at
 /// once.
 pub const WRITE_PAUSE: Duration = Duration::from_millis(1);
-=======
+
 /// How many short requests to Consul are under way at once. An agent answers them one after another
 /// anyway; more connections only bring its limit of 200 a client address nearer.
 pub const CONSUL_SHORT_MAX: usize = 4;
@@ -141,4 +140,3 @@ pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(19);
 
 /// Longer answers of Consul are read by another thread: this much takes a millisecond.
 pub const CONSUL_DECODE_BYTES_MAX: usize = 256 * 1024;
->>>>>>> 374274a (io: carries requests to Consul over HTTP, TLS and unix sockets)

@@ -13,7 +13,8 @@ use steersman_engine::front::Settings;
 use steersman_engine::{Effect, Engine, Event, Input, Stamp};
 
 use crate::ask::Subscriber;
-use crate::companions::{Companions, NoCompanions, Ways};
+use crate::companions::{Companions, Ways};
+use crate::consul::{Carrier, Network};
 use crate::control::{self, Feed};
 use crate::driver::Setup;
 use crate::record::{Recorder, Recording};
@@ -26,8 +27,7 @@ pub struct Observers {
     feed: Feed,
     telemetry: Telemetry,
     telemetry_server: telemetry::Server,
-    // TODO(once Consul has a client): replaced when the client of Consul is there.
-    consul: NoCompanions,
+    consul: Carrier<Network>,
     /// None once the run has ended.
     control_server: Option<control::Server>,
 }
@@ -53,7 +53,9 @@ impl Observers {
             format!("cannot record to {file}: {error}")
         })?;
         let control_server = Some(control_server);
-        let (feed, consul) = (Feed::default(), NoCompanions::new(ways));
+        let feed = Feed::default();
+        let mut consul = Carrier::new(Network::new(), ways.answers, telemetry.consul());
+        consul.apply(settings.consul.as_ref())?;
         Ok(Observers { recorder, feed, telemetry, telemetry_server, consul, control_server })
     }
 
@@ -87,7 +89,7 @@ impl Companions for Observers {
     }
 
     fn consul(&mut self, op: ConsulOp, request: ConsulRequest, timeout: Duration) {
-        self.consul.consul(op, request, timeout);
+        self.consul.carry(op, request, timeout);
     }
 
     fn published(&mut self, now: Stamp, event: Event, engine: &Engine) {
@@ -113,6 +115,7 @@ impl Companions for Observers {
         {
             problems.push(format!("{error}; it stays where it was"));
         }
+        problems.extend(self.consul.apply(settings.consul.as_ref()).err());
         problems
     }
 
@@ -125,7 +128,7 @@ impl Companions for Observers {
     }
 
     fn complaint(&mut self) -> Option<String> {
-        self.recorder.take_failure()
+        self.recorder.take_failure().or_else(|| self.consul.take_complaint())
     }
 
     fn finish(&mut self) {

@@ -1,7 +1,6 @@
 //! Carries requests for the driver, each in a task of its own.
 
 use std::collections::HashMap;
-
 use std::sync::Arc;
 use std::time::Duration;
 

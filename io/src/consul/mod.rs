@@ -42,7 +42,7 @@ mod token;
 mod verifier;
 
 pub use address::{AddressError, Endpoint};
-pub use carrier::Carrier;
+pub use carrier::{Answers, Carrier};
 pub use client::Client;
 pub use counters::{Counters, Figure, Kind, Outcome};
 pub use dial::{Dial, Network, NetworkStream, connect_any};

@@ -23,6 +23,7 @@ use steersman_engine::{Event, Source};
 pub use registry::MetricError;
 pub use server::{Server, TelemetryError};
 
+use crate::consul::Counters;
 use registry::Registry;
 
 /// The one registry, shared by the driver and the servers.
@@ -63,6 +64,11 @@ impl Telemetry {
     /// Says how many instances a watch sees.
     pub fn set_watch_instances(&self, service: &str, instances: u32) {
         self.registry().set_watch_instances(service, instances);
+    }
+
+    /// Gives the counters of requests to Consul.
+    pub fn consul(&self) -> Counters {
+        self.registry().consul.clone()
     }
 
     /// Gives every metric in Prometheus' text format 0.0.4.

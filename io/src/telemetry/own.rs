@@ -7,6 +7,7 @@ use steersman_engine::Code;
 
 use super::registry::Registry;
 use super::text::Page;
+use crate::consul::Counters;
 
 /// A family of series with labels.
 #[derive(Debug)]
@@ -43,7 +44,8 @@ pub(super) fn families(registry: &Registry) -> Vec<Family> {
     let instances = registry
         .instances()
         .map(|(service, count)| (vec![("service", service.to_owned())], f64::from(count)));
-    let mut families = vec![
+    let mut families = Vec::from(consul(&registry.consul));
+    families.extend([
         Family {
             name: "containerpilot_control_http_requests",
             kind: "counter",
@@ -62,9 +64,42 @@ pub(super) fn families(registry: &Registry) -> Vec<Family> {
             help: "Instances that each watch sees, by service.",
             samples: instances.collect(),
         },
-    ];
+    ]);
     families.extend(process().unwrap_or_default());
     families
+}
+
+fn consul(counters: &Counters) -> [Family; 3] {
+    let (mut counts, mut seconds) = (Vec::new(), Vec::new());
+    for figure in counters.figures() {
+        let labels = vec![("kind", figure.kind.to_owned()), ("outcome", figure.outcome.to_owned())];
+        counts.push((labels.clone(), figure.count as f64));
+        seconds.push((labels, figure.seconds));
+    }
+    let connections = match counters.connections() {
+        0 => Vec::new(),
+        connections => vec![(Vec::new(), connections as f64)],
+    };
+    [
+        Family {
+            name: "containerpilot_consul_connections_total",
+            kind: "counter",
+            help: "Connections to Consul that were opened.",
+            samples: connections,
+        },
+        Family {
+            name: "containerpilot_consul_request_seconds_total",
+            kind: "counter",
+            help: "Time that requests to Consul took, waiting for changes included.",
+            samples: seconds,
+        },
+        Family {
+            name: "containerpilot_consul_requests_total",
+            kind: "counter",
+            help: "Requests to Consul, by what was asked and what came of it.",
+            samples: counts,
+        },
+    ]
 }
 
 /// Gives the code as v3's metrics named it, so that dashboards stay as they are.

@@ -11,6 +11,7 @@ use steersman_engine::{Code, Event, Source};
 use super::family::Metric;
 use super::own;
 use super::text::Page;
+use crate::consul::Counters;
 
 /// Why a metric does not take a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub(super) struct Registry {
     places: HashMap<Event, usize>,
     requests: BTreeMap<(u16, &'static str), u64>,
     instances: BTreeMap<Box<str>, u32>,
+    pub(super) consul: Counters,
 }
 
 #[derive(Debug)]
