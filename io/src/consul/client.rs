@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::address::{AddressError, Endpoint};
 use super::body::Answer;
-use super::connection::{Connection, Outgoing, Silent};
+use super::connection::{Connection, Outgoing, Progress};
 use super::counters::{Counters, Kind, Outcome};
 use super::dial::Dial;
 use super::explain::explained;
@@ -90,7 +90,7 @@ impl<D: Dial> Client<D> {
         stage: &mut Stage,
     ) -> Result<ConsulReply, Failure> {
         // It is never closed.
-        let _permit = if is_blocking(request) { None } else { self.short.acquire().await.ok() };
+        let _permit = if is_queued(request) { self.short.acquire().await.ok() } else { None };
         let token = self.token.header()?;
         let outgoing = self.outgoing(request, token.as_ref())?;
         let answer = self.answer(outgoing, is_repeatable(request), stage).await?;
@@ -141,8 +141,8 @@ impl<D: Dial> Client<D> {
     }
 
     /// Gets an answer over an idle connection or a new one. An idle one may have been closed by the
-    /// other side, unseen until we write to it: then a new one is opened, once, provided that it does no
-    /// harm when both requests arrive.
+    /// other side, unseen until we write to it: then a new one is opened, once, provided that nothing was
+    /// sent or that it does no harm when both requests arrive.
     async fn answer(
         &self,
         outgoing: Outgoing,
@@ -152,7 +152,8 @@ impl<D: Dial> Client<D> {
         if let Some(mut connection) = self.take_idle() {
             match connection.exchange(outgoing.clone(), stage).await {
                 Ok(answer) => return Ok(self.keep(connection, answer)),
-                Err((_, Silent::Yes)) if is_repeatable => {}
+                Err((_, Progress::Unsent)) => {}
+                Err((_, Progress::Unanswered)) if is_repeatable => {}
                 Err((failure, _)) => return Err(failure),
             }
         }
@@ -228,23 +229,38 @@ fn decode(request: &ConsulRequest, answer: &Answer) -> ConsulReply {
     wire::decode(request, HttpAnswer { status, index, body })
 }
 
-/// Tells whether Consul may hold back the answer until something changes.
-fn is_blocking(request: &ConsulRequest) -> bool {
+/// Tells whether a request waits when too many are under way. Those that Consul may hold back until
+/// something changes do not: each has a connection of its own. Those of locks must not: a renewal in
+/// time is worth more than any report.
+fn is_queued(request: &ConsulRequest) -> bool {
     match request {
-        ConsulRequest::Instances { index, .. } | ConsulRequest::Keys { index, .. } => *index > 0,
         ConsulRequest::Register(_)
         | ConsulRequest::Deregister { .. }
-        | ConsulRequest::Report { .. } => false,
+        | ConsulRequest::Report { .. } => true,
+        ConsulRequest::Instances { index, .. } | ConsulRequest::Keys { index, .. } => *index == 0,
+        ConsulRequest::SessionCreate { .. }
+        | ConsulRequest::SessionRenew { .. }
+        | ConsulRequest::SessionDestroy { .. }
+        | ConsulRequest::LockRead { .. }
+        | ConsulRequest::Acquire { .. }
+        | ConsulRequest::Release { .. } => false,
     }
 }
 
-/// Tells whether a request may arrive twice without harm.
+/// Tells whether a request may arrive twice without harm: what is to be true is said, not what is to
+/// be done. About locks the engine alone knows.
 fn is_repeatable(request: &ConsulRequest) -> bool {
     match request {
         ConsulRequest::Register(_)
         | ConsulRequest::Deregister { .. }
         | ConsulRequest::Report { .. }
         | ConsulRequest::Instances { .. }
-        | ConsulRequest::Keys { .. } => true,
+        | ConsulRequest::Keys { .. }
+        | ConsulRequest::SessionRenew { .. }
+        | ConsulRequest::SessionDestroy { .. }
+        | ConsulRequest::LockRead { .. } => true,
+        ConsulRequest::SessionCreate { .. }
+        | ConsulRequest::Acquire { .. }
+        | ConsulRequest::Release { .. } => false,
     }
 }

@@ -52,28 +52,31 @@ impl Connection {
         Ok(Connection { sender, task, tls, used_at: Instant::now() })
     }
 
-    /// Sends a request and reads the answer; the flag tells whether the answer had not begun when it
-    /// failed.
+    /// Sends a request and reads the answer; a failure comes with how far that had come.
     pub(super) async fn exchange(
         &mut self,
         request: Outgoing,
         stage: &mut Stage,
-    ) -> Result<Answer, (Failure, Silent)> {
+    ) -> Result<Answer, (Failure, Progress)> {
         *stage = Stage::Waiting;
-        let failed = |error: hyper::Error, stage: Stage| {
-            let silent = if error.is_parse() { Silent::No } else { Silent::Yes };
-            (Failure::of_exchange(&error, stage, self.tls), silent)
-        };
+        let failed = |error: &hyper::Error| Failure::of_exchange(error, Stage::Waiting, self.tls);
         if let Err(error) = self.sender.ready().await {
-            return Err(failed(error, *stage));
+            return Err((failed(&error), Progress::Unsent));
         }
-        let response = match self.sender.send_request(request).await {
+        let response = match self.sender.try_send_request(request).await {
             Ok(response) => response,
-            Err(error) => return Err(failed(error, *stage)),
+            Err(error) => {
+                let progress = match (error.message().is_some(), error.error().is_parse()) {
+                    (true, _) => Progress::Unsent,
+                    (false, false) => Progress::Unanswered,
+                    (false, true) => Progress::Answered,
+                };
+                return Err((failed(error.error()), progress));
+            }
         };
         let answer = body::read(response, stage, self.tls).await;
         self.used_at = Instant::now();
-        answer.map_err(|failure| (failure, Silent::No))
+        answer.map_err(|failure| (failure, Progress::Answered))
     }
 
     /// Tells whether it may take another request.
@@ -83,11 +86,13 @@ impl Connection {
     }
 }
 
-/// Whether nothing of an answer had come.
+/// How far an exchange that failed had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Silent {
-    /// Nothing had: it may never have been read.
-    Yes,
-    /// Something had.
-    No,
+pub(super) enum Progress {
+    /// Nothing was sent.
+    Unsent,
+    /// Something was sent, and nothing came back: whether it was read is open.
+    Unanswered,
+    /// Something came back.
+    Answered,
 }

@@ -19,6 +19,18 @@ pub enum Kind {
     Instances,
     /// To read keys.
     Keys,
+    /// To create a session.
+    SessionCreate,
+    /// To renew a session.
+    SessionRenew,
+    /// To end a session.
+    SessionDestroy,
+    /// To read the key of a lock.
+    LockRead,
+    /// To acquire the key of a lock.
+    Acquire,
+    /// To release the key of a lock.
+    Release,
 }
 
 /// What came of it.
@@ -37,12 +49,18 @@ pub enum Outcome {
 }
 
 /// The names of everything that is counted, in the order of their declaration.
-const KINDS: [(Kind, &str); 5] = [
+const KINDS: [(Kind, &str); 11] = [
     (Kind::Register, "register"),
     (Kind::Deregister, "deregister"),
     (Kind::Report, "report"),
     (Kind::Instances, "instances"),
     (Kind::Keys, "keys"),
+    (Kind::SessionCreate, "session_create"),
+    (Kind::SessionRenew, "session_renew"),
+    (Kind::SessionDestroy, "session_destroy"),
+    (Kind::LockRead, "lock_read"),
+    (Kind::Acquire, "acquire"),
+    (Kind::Release, "release"),
 ];
 const OUTCOMES: [(Outcome, &str); 5] = [
     (Outcome::Answered, "answered"),
@@ -61,6 +79,12 @@ impl Kind {
             ConsulRequest::Report { .. } => Kind::Report,
             ConsulRequest::Instances { .. } => Kind::Instances,
             ConsulRequest::Keys { .. } => Kind::Keys,
+            ConsulRequest::SessionCreate { .. } => Kind::SessionCreate,
+            ConsulRequest::SessionRenew { .. } => Kind::SessionRenew,
+            ConsulRequest::SessionDestroy { .. } => Kind::SessionDestroy,
+            ConsulRequest::LockRead { .. } => Kind::LockRead,
+            ConsulRequest::Acquire { .. } => Kind::Acquire,
+            ConsulRequest::Release { .. } => Kind::Release,
         }
     }
 }
@@ -69,9 +93,11 @@ impl Outcome {
     /// Tells what a reply comes to.
     pub fn of(reply: &ConsulReply) -> Outcome {
         match reply {
-            ConsulReply::Done | ConsulReply::Instances { .. } | ConsulReply::Keys { .. } => {
-                Outcome::Answered
-            }
+            ConsulReply::Done
+            | ConsulReply::Instances { .. }
+            | ConsulReply::Keys { .. }
+            | ConsulReply::Session { .. }
+            | ConsulReply::Acquired { .. } => Outcome::Answered,
             ConsulReply::Failed(ConsulFailure::Refused { .. }) => Outcome::Refused,
             ConsulReply::Failed(ConsulFailure::Unknown) => Outcome::Unknown,
             ConsulReply::Failed(ConsulFailure::Garbled(_)) => Outcome::Garbled,
@@ -101,7 +127,7 @@ struct Cell {
 /// One line of the count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figure {
-    /// What was asked for: `register`, `deregister`, `report`, `instances` or `keys`.
+    /// What was asked for: `register`, `deregister`, `report`, `instances`, `keys`, …
     pub kind: &'static str,
     /// What came of it: `answered`, `refused`, `unknown`, `garbled` or `unreachable`.
     pub outcome: &'static str,
