@@ -94,6 +94,11 @@ impl Journal {
         self.writer.is_full()
     }
 
+    /// Tells whether not even the rest of an ended process's output is to be taken.
+    pub fn is_over_full(&self) -> bool {
+        self.writer.is_over_full()
+    }
+
     /// Waits until [`Journal::is_full`] may have become false.
     pub async fn room(&self) {
         self.writer.room().await;

@@ -132,18 +132,13 @@ impl Outputs {
 
     /// Says that a run's first process has ended; gives the end of a check's output.
     ///
-    /// What is in the pipe is read now, unless the log is full: then it waits in the pipe.
+    /// What is in the pipe is read now, even when the log is full: it is all there will be. Only when
+    /// far too much is waiting already does it stay in the pipe.
     pub fn finish(&mut self, run: RunId, journal: &mut Journal) -> Box<str> {
         let Some(index) = self.of_run.remove(&run) else { return Box::default() };
-        let mut taken = 0;
-        let mut last = Look::Empty;
-        while taken < PIPE_DRAIN_BYTES_MAX && (run.kind == RunKind::Check || !journal.is_full()) {
-            last = self.look(index, journal);
-            match last {
-                Look::Bytes(count) => taken += count,
-                Look::Empty | Look::Closed => break,
-            }
-        }
+        // A check's result needs its output; lines that nobody reads are counted then.
+        let must = run.kind == RunKind::Check || !journal.is_over_full();
+        let last = if must { self.look_through(index, journal) } else { Look::Empty };
         let tail = self.pipes.get_mut(index).and_then(Option::as_mut);
         let tail = tail.map(|pipe| std::mem::take(&mut pipe.tail)).unwrap_or_default();
         if last == Look::Closed {
@@ -157,13 +152,19 @@ impl Outputs {
     /// Reads what every pipe holds, for the very end.
     pub fn drain(&mut self, journal: &mut Journal) {
         for index in 0..self.pipes.len() {
-            let mut taken = 0;
-            while let Look::Bytes(count) = self.look(index, journal)
-                && taken < PIPE_DRAIN_BYTES_MAX
-            {
-                taken += count;
-            }
+            self.look_through(index, journal);
             self.close(index, journal);
+        }
+    }
+
+    /// Reads what a pipe holds now.
+    fn look_through(&mut self, index: usize, journal: &mut Journal) -> Look {
+        let mut taken = 0;
+        loop {
+            match self.look(index, journal) {
+                Look::Bytes(count) if taken < PIPE_DRAIN_BYTES_MAX => taken += count,
+                last @ (Look::Bytes(_) | Look::Empty | Look::Closed) => return last,
+            }
         }
     }
 
@@ -186,7 +187,8 @@ impl Outputs {
         Look::Bytes(count)
     }
 
-    /// Keeps a pipe that somebody else holds open, and gives up the oldest of too many of one job.
+    /// Keeps a pipe that somebody else holds open, or that was not read; gives up the oldest of too
+    /// many of one job.
     fn linger(&mut self, index: usize, journal: &mut Journal) {
         self.lingering.push(index);
         let key = |index: &usize| {
@@ -198,6 +200,7 @@ impl Outputs {
         if of_same.len() > LINGERING_MAX
             && let Some(oldest) = of_same.first()
         {
+            self.look_through(*oldest, journal);
             self.close(*oldest, journal);
         }
     }
