@@ -7,6 +7,8 @@ pub mod companions;
 pub mod consul;
 pub mod control;
 pub mod driver;
+#[cfg(feature = "sim")]
+pub mod embedded;
 pub mod interfaces;
 pub mod journal;
 pub mod limits;

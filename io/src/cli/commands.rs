@@ -70,12 +70,27 @@ fn offline(command: Command) -> Command {
                     .help("Which shell"),
             ),
         )
+        .subcommands(development_consul())
         .subcommand(
             Command::new("replay")
                 .about("Repeats a recorded run and compares every effect and digest")
                 .arg(Arg::new("trace").value_name("TRACE").required(true).help("The trace"))
                 .arg(json_flag()),
         )
+}
+
+#[cfg(feature = "sim")]
+fn development_consul() -> Option<Command> {
+    let listen = Arg::new("listen").long("listen").value_name("ADDR");
+    let consul = Command::new("consul")
+        .about("Runs the development Consul: a model of Consul 1.8.7 behind its real HTTP API")
+        .arg(listen.default_value("127.0.0.1:8500").help("Where to listen; port 0 chooses one"));
+    Some(consul)
+}
+
+#[cfg(not(feature = "sim"))]
+fn development_consul() -> Option<Command> {
+    None
 }
 
 const FILE_HELP: &str = "The configuration; else $CONTAINERPILOT names it";
@@ -169,6 +184,7 @@ pub(super) fn parse(arguments: &[String]) -> Result<Invocation, Usage> {
             let shell = matches.get_one::<clap_complete::Shell>("shell");
             Invocation::Completions(*shell.expect("clap was told that it is required"))
         }
+        "consul" => Invocation::Consul { listen: text(matches, "listen").unwrap_or_default() },
         "replay" => Invocation::Replay {
             trace: text(matches, "trace").unwrap_or_default(),
             format: format_of(matches),

@@ -78,6 +78,7 @@ fn execute(invocation: Invocation, run: impl FnOnce(super::RunOptions) -> u8) ->
         Invocation::Schema => schema(),
         Invocation::Completions(shell) => completions(shell),
         Invocation::Client { target, request, format } => ask(&target, &request, format),
+        Invocation::Consul { listen } => development_consul(&listen),
         Invocation::Replay { trace, format } => replay(&trace, format),
     };
     done.unwrap_or_else(|failure| {
@@ -210,6 +211,18 @@ fn write_out(out: Option<&str>, text: &[u8]) -> Outcomes {
             .map_err(|error| Failure::failed(format!("cannot write {path}: {error}")))?,
     }
     Ok(GOOD)
+}
+
+#[cfg(feature = "sim")]
+fn development_consul(listen: &str) -> Outcomes {
+    let say = |address| complain(&format!("the development Consul listens on {address}"));
+    crate::embedded::serve(listen, say).map_err(Failure::refused)?;
+    Ok(GOOD)
+}
+
+#[cfg(not(feature = "sim"))]
+fn development_consul(_listen: &str) -> Outcomes {
+    Err(Failure::refused("cannot run the development Consul: this program was built without it"))
 }
 
 fn replay(file: &str, format: Format) -> Outcomes {

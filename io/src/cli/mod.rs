@@ -52,6 +52,11 @@ pub enum Invocation {
         /// For whom the answer is.
         format: Format,
     },
+    /// Run the development Consul.
+    Consul {
+        /// Where to listen.
+        listen: String,
+    },
     /// Repeat a recorded run.
     Replay {
         /// The trace's file.
