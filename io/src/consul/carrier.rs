@@ -64,9 +64,10 @@ impl<D: Dial + Clone> Carrier<D> {
         self.settings = settings.cloned();
         self.client = match settings {
             None => Err(String::from("cannot use Consul: none is configured")),
-            Some(Consul::Embedded) => {
-                Err(String::from("cannot use the embedded Consul: it is not part of this program"))
-            }
+            Some(Consul::Embedded) => embedded().and_then(|agent| {
+                let client = Client::new(&agent, self.dial.clone(), self.counters.clone());
+                client.map(Arc::new).map_err(|error| error.to_string())
+            }),
             Some(Consul::Agent(agent)) => {
                 self.complaint = complaint_about(agent);
                 let client = Client::new(agent, self.dial.clone(), self.counters.clone());
@@ -135,6 +136,17 @@ impl<D: Dial + Clone> Drop for Carrier<D> {
             flight.task.abort();
         }
     }
+}
+
+#[cfg(feature = "sim")]
+fn embedded() -> Result<Agent, String> {
+    let address = crate::embedded::start()?;
+    Ok(Agent::new(address.to_string(), Scheme::Http))
+}
+
+#[cfg(not(feature = "sim"))]
+fn embedded() -> Result<Agent, String> {
+    Err(String::from("cannot use the embedded Consul: this program was built without it"))
 }
 
 fn answer_later(answers: Answers, op: ConsulOp, reason: String) -> JoinHandle<()> {
