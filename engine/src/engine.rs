@@ -6,6 +6,8 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Config, Job, Name};
 use crate::consul::Owner;
 use crate::defect::Defect;
@@ -37,7 +39,7 @@ use crate::wiring::Wiring;
 /// engine.handle(Stamp::from_millis(0), Input::Begin, &mut effects);
 /// assert!(effects.iter().any(|effect| matches!(effect, Effect::Start { .. })));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Engine {
     pub(crate) config: Arc<Config>,
     pub(crate) seed: u64,
@@ -76,11 +78,12 @@ pub struct Engine {
     touched: Vec<JobId>,
     slots_digest: u64,
     #[cfg(feature = "defects")]
+    #[serde(skip)]
     pub(crate) defects: crate::defect::Defects,
 }
 
 /// Where the supervisor as a whole is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
     /// [`Input::Begin`] has not come.
     New,

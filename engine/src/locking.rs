@@ -9,6 +9,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Lock, Takeover};
 use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Entry, Owner};
 use crate::effect::{Effect, Level, Message};
@@ -24,7 +26,7 @@ use crate::time::Time;
 use crate::timers::LockTimer;
 
 /// Where a supervisor stands with a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Standing {
     /// Does not stand for it (yet).
     Idle,
@@ -41,7 +43,7 @@ pub(crate) enum Standing {
 }
 
 /// The request about the key that has not been answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum KeyFlight {
     Read,
     Acquire,
@@ -49,7 +51,7 @@ pub(crate) enum KeyFlight {
 }
 
 /// The request about the session that has not been answered; renewals have a connection of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum SessionFlight {
     Create,
     Renew,
@@ -57,7 +59,7 @@ pub(crate) enum SessionFlight {
 }
 
 /// What the key showed last.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Seen {
     pub(crate) session: Option<Box<str>>,
     pub(crate) modified: u64,
@@ -65,7 +67,7 @@ pub(crate) struct Seen {
 }
 
 /// One lock's state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LockState {
     pub(crate) spec: Lock,
     pub(crate) standing: Standing,

@@ -10,6 +10,8 @@ use alloc::boxed::Box;
 use alloc::format;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{CheckStatus, Name};
 use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Owner, Registration};
 use crate::effect::{Effect, Level, Message};
@@ -24,7 +26,7 @@ use crate::time::Time;
 use crate::timers::Timer;
 
 /// What is known of one service in Consul.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Catalog {
     actual: Actual,
     /// What was registered last.
@@ -45,7 +47,7 @@ pub(crate) struct Catalog {
 }
 
 /// What Consul is known to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Actual {
     /// Nothing of this run of the supervisor.
     Absent,
@@ -56,7 +58,7 @@ enum Actual {
 }
 
 /// A request that has not been answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Flight {
     Register,
     Report { version: u32 },

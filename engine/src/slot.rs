@@ -2,6 +2,8 @@
 
 use alloc::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Job, Name, Repeat, Restarts, Trigger};
 use crate::event::Code;
 use crate::id::{JobId, RunId, RunKind};
@@ -12,7 +14,7 @@ use crate::time::Time;
 use crate::variable;
 
 /// Where a job is between its definition and its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Life {
     /// Waits for its trigger.
     Waiting,
@@ -31,7 +33,7 @@ pub(crate) enum Life {
 }
 
 /// How a job ended for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Outcome {
     /// After it had run, or had given up waiting.
     Completed,
@@ -40,7 +42,7 @@ pub(crate) enum Outcome {
 }
 
 /// The process of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Process {
     /// There is none.
     None,
@@ -53,7 +55,7 @@ pub(crate) enum Process {
 }
 
 /// How hard the present run was told to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Told {
     /// Not at all.
     Nothing,
@@ -64,7 +66,7 @@ pub(crate) enum Told {
 }
 
 /// The health check process of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Check {
     /// None runs.
     Idle,
@@ -75,7 +77,7 @@ pub(crate) enum Check {
 }
 
 /// What the checks said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Health {
     Unknown,
     Healthy,
@@ -83,7 +85,7 @@ pub(crate) enum Health {
 }
 
 /// What is to follow when a job's stop sequence is over.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Successor {
     /// Nothing: it has ended.
     Nothing,
@@ -94,7 +96,7 @@ pub(crate) enum Successor {
 }
 
 /// One job's state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Slot {
     pub(crate) spec: Arc<Job>,
     /// The variable that holds its process id.

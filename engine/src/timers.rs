@@ -4,6 +4,8 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{JobId, LockId, WatchId};
 use crate::random::mix;
 use crate::time::Time;
@@ -131,7 +133,7 @@ pub(crate) enum Due {
 }
 
 /// All timers of an engine.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Timers {
     heap: Vec<(Time, u32)>,
     places: Vec<u32>,

@@ -8,6 +8,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Watch, WatchTarget};
 use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Entry, Instance, Owner};
 use crate::effect::{Effect, Level, Message};
@@ -21,7 +23,7 @@ use crate::time::Time;
 use crate::timers::WatchTimer;
 
 /// What a watch has read.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Reading {
     Instances(Vec<Instance>),
     Keys(Vec<Entry>),
@@ -37,7 +39,7 @@ impl Reading {
 }
 
 /// One watch's state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct WatchState {
     pub(crate) spec: Watch,
     nth: u32,

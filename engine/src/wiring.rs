@@ -4,6 +4,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Clause, SourceName, Trigger, Watch};
 use crate::event::{Code, Event, Source};
 use crate::id::{JobId, LockId, WatchId};
@@ -11,14 +13,14 @@ use crate::locking::LockState;
 use crate::slot::Slot;
 
 /// A clause of a job's trigger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) job: JobId,
     pub(crate) clause: u16,
 }
 
 /// The index.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Wiring {
     /// Sorted by event, then by job.
     targets: Vec<(Event, Target)>,
