@@ -77,9 +77,5 @@ pub const DEREGISTER_MAX: Duration = Duration::from_secs(3);
 /// a second.
 pub const WATCH_SPACING: Duration = Duration::from_millis(100);
 
-/// From SIGKILL to the end of a process's effects, as the check of a lock's figures counts it: ten
-/// times what 1 GiB of resident memory took to be reaped, with a margin.
-pub const LOCK_KILL_EFFECT: Duration = Duration::from_millis(500);
-
 /// The wait between two tries to renew a lock, as the check of its figures counts it.
 pub const LOCK_RETRY_WAIT: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
 /// How bad a problem is.
@@ -115,21 +115,26 @@ impl Diagnostic {
             false => self.file.to_string(),
         };
         let start = Position { line: self.line, column: self.column };
-        let mark = marked_bytes(&self.source_line, start, self.end);
-        let mut group = Group::with_title(level.primary_title(&*self.message).id(self.code))
-            .element(
-                Snippet::source(&*self.source_line)
-                    .line_start(self.line as usize)
-                    .path(&path)
-                    .annotation(AnnotationKind::Primary.span(mark)),
-            );
-        for related in &self.related {
-            let mark = marked_bytes(&related.source_line, related.start, related.end);
+        let mut snippet = Snippet::source(&*self.source_line)
+            .line_start(self.line as usize)
+            .path(&path)
+            .annotation(AnnotationKind::Primary.span(marked_bytes(
+                &self.source_line,
+                start,
+                self.end,
+            )));
+        let is_here = |related: &&Related| related.start.line == self.line;
+        for related in self.related.iter().filter(is_here) {
+            snippet = snippet.annotation(related.annotation());
+        }
+        let mut group =
+            Group::with_title(level.primary_title(&*self.message).id(self.code)).element(snippet);
+        for related in self.related.iter().filter(|related| !is_here(related)) {
             group = group.element(
                 Snippet::source(&*related.source_line)
                     .line_start(related.start.line as usize)
                     .path(&path)
-                    .annotation(AnnotationKind::Context.span(mark).label(&*related.message)),
+                    .annotation(related.annotation()),
             );
         }
         if let Some(help) = &self.help {
@@ -140,6 +145,13 @@ impl Diagnostic {
             Colours::Off => Renderer::plain(),
         };
         renderer.render(&[group])
+    }
+}
+
+impl Related {
+    fn annotation(&self) -> Annotation<'_> {
+        let mark = marked_bytes(&self.source_line, self.start, self.end);
+        AnnotationKind::Context.span(mark).label(&*self.message)
     }
 }
 

@@ -160,8 +160,11 @@ fn all_sources(draft: &Draft) -> Vec<String> {
     let checks = draft.jobs.iter().filter(|job| job.has_check);
     let checks = checks.map(|job| format!("check.{}", job.name.value));
     let signals = SIGNAL_SOURCES.map(String::from);
-    let named = jobs.chain(watches).chain(locks).chain(checks).chain(signals);
-    named.filter(|name| !name.is_empty()).collect()
+    let mut named: Vec<String> =
+        jobs.chain(watches).chain(locks).chain(checks).chain(signals).collect();
+    named.retain(|name| !name.is_empty());
+    named.dedup();
+    named
 }
 
 type Never = (String, Option<String>);

@@ -14,6 +14,7 @@ mod jobs;
 mod json5;
 mod keys;
 mod link;
+mod lock_figures;
 mod locks;
 mod near;
 mod problem;
