@@ -55,7 +55,8 @@ fn report_stop_budget(draft: &Draft, job: &JobDraft, problems: &mut Problems) {
             problems.add(Problem::new(&IGNORED_KEY, stop.span, message).help(help));
         } else if stop.value >= global {
             let message = format!(
-                "cannot stop job \"{name}\" in time: its hooks may take {}, all of the global stopTimeout of {}",
+                "cannot stop job \"{name}\" in time: its hooks may take {}, all of the global \
+                 stopTimeout of {}",
                 show(stop.value),
                 show(global)
             );
@@ -98,7 +99,8 @@ fn report_sum(
     let sum = hooks + drain + kill;
     if let Some(at) = job.kill_timeout.as_ref().filter(|_| sum > global) {
         let message = format!(
-            "cannot stop job \"{name}\" in time: hooks {} + drain {} + killTimeout {} are more than the global \
+            "cannot stop job \"{name}\" in time: hooks {} + drain {} + killTimeout {} are more \
+             than the global \
              stopTimeout of {}",
             show(hooks),
             show(drain),
@@ -114,7 +116,8 @@ fn report_sum(
             continue;
         };
         let message = format!(
-            "cannot run job \"{}\" to its end: stopping \"{name}\" may take {}, its own timeout is {}, the global \
+            "cannot run job \"{}\" to its end: stopping \"{name}\" may take {}, its own timeout is \
+             {}, the global \
              stopTimeout {}",
             after.name.value,
             show(sum),
@@ -215,7 +218,8 @@ fn report_clashes(draft: &Draft, problems: &mut Problems) {
         });
         if let Some(earlier) = earlier.filter(|_| !name.is_empty()) {
             let message = format!(
-                "cannot tell jobs \"{}\" and \"{}\" apart in the environment: both are CONTAINERPILOT_{name}_PID",
+                "cannot tell jobs \"{}\" and \"{}\" apart in the environment: both are \
+                 CONTAINERPILOT_{name}_PID",
                 earlier.name.value, job.name.value
             );
             let problem = Problem::new(&NAME_CLASH, job.name.span, message);

@@ -56,7 +56,8 @@ pub(crate) fn rules(fields: &Fields<'_>, problems: &mut Problems) -> Rules {
             Some(rule) => rules.push(rule),
             None => {
                 let message = format!("cannot use {:?} as a rule of {label}", text.value);
-                let help = "write an interface such as `eth0`, `eth0:inet6` or `eth0[1]`, a network such as \
+                let help = "write an interface such as `eth0`, `eth0:inet6` or `eth0[1]`, a \
+                            network such as \
                             `10.0.0.0/16`, `inet`, `inet6`, or `static:ADDRESS`";
                 problems.add(Problem::new(&BAD_VALUE, text.span, message).help(help));
             }

@@ -270,7 +270,8 @@ fn health(job: &Fields<'_>, problems: &mut Problems) -> Option<HealthCheck> {
     {
         let (life, period) = (show(ttl.value), show(interval.value));
         let message = format!(
-            "cannot stay healthy in Consul: the TTL of {life} ends before the next report after {period}"
+            "cannot stay healthy in Consul: the TTL of {life} ends before the next report after \
+             {period}"
         );
         let help = format!("use at least {} (three intervals)", show(interval.value * 3));
         problems.add(Problem::new(&TTL_TOO_SHORT, ttl.span, message).help(help));

@@ -145,7 +145,8 @@ fn unknown_source(draft: &Draft, job: &JobDraft, clause: &ClauseDraft) -> Proble
         return problem.help(format!("`{bare}` is a job, and no watch has that name"));
     }
     if source.starts_with("SIG") {
-        let help = "SIGHUP and SIGUSR2 are events; SIGTERM and SIGINT stop everything, SIGUSR1 reopens log files";
+        let help = "SIGHUP and SIGUSR2 are events; SIGTERM and SIGINT stop everything, SIGUSR1 \
+                    reopens log files";
         return problem.help(help);
     }
     let names = all_sources(draft);

@@ -88,7 +88,8 @@ impl Figures {
             return;
         }
         let message = format!(
-            "cannot keep two holders of {} apart when the session expires: the old one may run until {}, \
+            "cannot keep two holders of {} apart when the session expires: the old one may run \
+             until {}, \
              the next may start at {} (ttl {} + lockDelay {})",
             court.owner,
             round(ended),
@@ -107,7 +108,8 @@ impl Figures {
             return;
         }
         let message = format!(
-            "cannot keep two holders of {} apart when the session is destroyed: the old one may run until \
+            "cannot keep two holders of {} apart when the session is destroyed: the old one may \
+             run until \
              {}, the next may start after the lockDelay of {}",
             court.owner,
             round(ended),
@@ -123,7 +125,8 @@ impl Figures {
             return;
         }
         let message = format!(
-            "cannot keep two holders of {} apart when Consul loses its memory: the old one may run until \
+            "cannot keep two holders of {} apart when Consul loses its memory: the old one may run \
+             until \
              {}, the next keeps quiet for {}",
             court.owner,
             round(ended),
@@ -147,7 +150,8 @@ impl Figures {
             show(self.demote_after.value)
         );
         let help = format!(
-            "renewEvery {} + 2 × (requestTimeout {} + wait {}) + requestTimeout {}; use a demoteAfter of \
+            "renewEvery {} + 2 × (requestTimeout {} + wait {}) + requestTimeout {}; use a \
+             demoteAfter of \
              at least {}",
             show(renew),
             show(request),
@@ -194,7 +198,8 @@ impl Figures {
     /// Shows how the end is counted.
     fn sum(&self) -> String {
         format!(
-            "demoteAfter {} + maxPause {} + stopTimeout {} + kill {}, with clocks {} ppm off, are {}",
+            "demoteAfter {} + maxPause {} + stopTimeout {} + kill {}, with clocks {} ppm off, are \
+             {}",
             show(self.demote_after.value),
             show(self.max_pause.value),
             show(self.stop_timeout.value),

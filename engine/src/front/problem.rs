@@ -28,7 +28,8 @@ rules! {
     DUPLICATE_KEY = Error "duplicate-key": "A key is given twice in one block.";
     UNKNOWN_KEY = Error "unknown-key": "A key that no block of this kind has.";
     MISSING_KEY = Error "missing-key": "A key that must be given is missing.";
-    CONFLICTING_KEYS = Error "conflicting-keys": "Keys that exclude each other, or need each other.";
+    CONFLICTING_KEYS = Error "conflicting-keys": "Keys that exclude each other, or need each \
+                                                  other.";
     WRONG_TYPE = Error "wrong-type": "A value of another type than the key takes.";
     OUT_OF_RANGE = Error "out-of-range": "A number or duration outside the key's limits.";
     BAD_VALUE = Error "bad-value": "A value that the key does not take.";
@@ -36,7 +37,8 @@ rules! {
     DUPLICATE_NAME = Error "duplicate-name": "Two jobs, watches, locks or metrics of one name.";
     UNKNOWN_SOURCE = Error "unknown-source": "A trigger waits for something that does not exist.";
     UNKNOWN_EVENT = Error "unknown-event": "A trigger waits for an event that does not exist.";
-    EVENT_NEVER_SENT = Error "event-never-sent": "A trigger waits for an event its source never has.";
+    EVENT_NEVER_SENT = Error "event-never-sent": "A trigger waits for an event its source never \
+                                                  has.";
     WAIT_CYCLE = Error "wait-cycle": "Jobs wait for each other, so that none of them can start.";
     HEALTH_MISSING = Error "health-missing": "A port is advertised without a health check.";
     CONSUL_MISSING = Error "consul-missing": "Something needs Consul, and `consul` is left out.";
@@ -44,11 +46,13 @@ rules! {
     ENDLESS_STARTS = Error "endless-starts": "Unlimited restarts together with `each`.";
     LOCK_UNSAFE = Error "lock-unsafe": "The figures of a lock do not keep two holders apart.";
     LOCK_RISK = Warning "lock-risk": "The same, accepted with `unsafe: true`.";
-    NEVER_RUNS = Warning "never-runs": "A job that can never start, because what it waits for cannot happen.";
+    NEVER_RUNS = Warning "never-runs": "A job that can never start, because what it waits for \
+                                        cannot happen.";
     NOTHING_TO_DO = Warning "nothing-to-do": "A job with neither a command nor a service.";
     HANDLER_WITHOUT_TRIGGER = Warning "handler-without-trigger":
         "A job named like a handler that has no `when`, and so starts at once.";
-    SHELL_SYNTAX = Warning "shell-syntax": "Quotes or shell syntax in a command that no shell reads.";
+    SHELL_SYNTAX = Warning "shell-syntax": "Quotes or shell syntax in a command that no shell \
+                                            reads.";
     TTL_TOO_SHORT = Warning "ttl-too-short": "A TTL not longer than the interval of its check.";
     CHECK_OUTLASTS_INTERVAL = Warning "check-outlasts-interval":
         "A health check may take longer than its interval.";

@@ -86,7 +86,10 @@ fn takes(kind: &Kind) -> String {
 }
 
 fn write_problems(page: &mut String) {
-    page.push_str("\n## What the check finds\n\nErrors keep a configuration from being run; warnings do not.\n");
+    page.push_str(
+        "\n## What the check finds\n\nErrors keep a configuration from being run; \
+                   warnings do not.\n",
+    );
     for (severity, title) in [(Severity::Error, "Errors"), (Severity::Warning, "Warnings")] {
         let _ = write!(page, "\n### {title}\n\n| Code | Finds |\n|---|---|\n");
         for rule in RULES.iter().filter(|rule| rule.severity == severity) {

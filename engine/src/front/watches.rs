@@ -51,7 +51,8 @@ pub(crate) fn watch(node: &Node, index: usize, problems: &mut Problems) -> Optio
     }
     if is_service && interval.is_none() && fields.member("interval").is_none() {
         let message = format!("cannot leave out `interval` of {}", fields.owner);
-        let help = "give the seconds for which a reading may be old; changes are seen at once where Consul can tell";
+        let help = "give the seconds for which a reading may be old; changes are seen at once \
+                    where Consul can tell";
         problems.add(Problem::new(&MISSING_KEY, fields.opening(), message).help(help));
     }
     let target = match (key, prefix, file) {

@@ -94,7 +94,8 @@ fn trigger(fields: &Fields<'_>, problems: &mut Problems) -> Option<TriggerDraft>
         ([], true) => clause(fields, problems).map(TriggerDraft::On),
         ([], false) => {
             let message = format!("cannot tell when {} is: it names no event", fields.owner);
-            let help = "give `source` with `once` or `each`, or one of `interval`, `schedule`, `all`, `any`";
+            let help = "give `source` with `once` or `each`, or one of `interval`, `schedule`, \
+                        `all`, `any`";
             problems.add(Problem::new(&MISSING_KEY, fields.opening(), message).help(help));
             None
         }

@@ -199,7 +199,8 @@ impl<'t> Scanner<'t, '_> {
                 _ => {
                     let message = "cannot find the end of this string on its line";
                     let help = format!(
-                        "close it with {quote}, or end the line with a backslash to go on in the next"
+                        "close it with {quote}, or end the line with a backslash to go on in the \
+                         next"
                     );
                     return self.stop(Span::new(start, self.at), message, Some(&help));
                 }
@@ -245,7 +246,8 @@ impl<'t> Scanner<'t, '_> {
         let value = match number::parse(text) {
             Some(number) => Value::Number(number),
             None => {
-                let help = "a text goes in quotes; a duration such as \"5s\" as well; a number has no leading zeros";
+                let help = "a text goes in quotes; a duration such as \"5s\" as well; a number has \
+                            no leading zeros";
                 self.note(span, &format!("cannot read `{text}` as a number"), Some(help));
                 Value::Null
             }

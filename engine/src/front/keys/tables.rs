@@ -41,14 +41,16 @@ pub(crate) static BLOCKS: &[&Block] = &[
 
 pub(crate) static TOP: Block = Block {
     path: "",
-    doc: "The file is a Go template that renders to JSON5. Upper and lower case matter for these keys; \
+    doc: "The file is a Go template that renders to JSON5. Upper and lower case matter for these \
+          keys; \
           they do not for the keys within blocks.",
     keys: &[
         key(
             "consul",
             Kind::Any(&[Kind::Text, Kind::Block(&CONSUL)]),
             "",
-            "Where Consul is: `[http://|https://]host:port`, a block, or `\"embedded\"` for a development \
+            "Where Consul is: `[http://|https://]host:port`, a block, or `\"embedded\"` for a \
+             development \
              Consul inside the process. Without it jobs run without discovery.",
         ),
         key("logging", Kind::Block(&LOGGING), "", "How to log."),
@@ -56,7 +58,8 @@ pub(crate) static TOP: Block = Block {
             "stopTimeout",
             DURATION,
             "5",
-            "How long a shutdown may take, and the default of every `killTimeout`. 0 is the default, as in v3.",
+            "How long a shutdown may take, and the default of every `killTimeout`. 0 is the \
+             default, as in v3.",
         ),
         key("control", Kind::Block(&CONTROL), "", "The control socket."),
         key("jobs", Kind::Blocks(&JOB), "", "What to run."),
@@ -73,8 +76,10 @@ pub(crate) static TOP: Block = Block {
 
 pub(crate) static CONSUL: Block = Block {
     path: "consul",
-    doc: "How to reach Consul. The environment comes first: `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, \
-          `CONSUL_HTTP_AUTH`, `CONSUL_NAMESPACE`, `CONSUL_CACERT`, `CONSUL_CAPATH`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_TLS_SERVER_NAME`, \
+    doc: "How to reach Consul. The environment comes first: `CONSUL_HTTP_TOKEN`, \
+          `CONSUL_HTTP_TOKEN_FILE`, \
+          `CONSUL_HTTP_AUTH`, `CONSUL_NAMESPACE`, `CONSUL_CACERT`, `CONSUL_CAPATH`, \
+          `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_TLS_SERVER_NAME`, \
           `CONSUL_HTTP_SSL_VERIFY`.",
     keys: &[
         required(key(
@@ -148,7 +153,8 @@ pub(crate) static JOB: Block = Block {
             "exec",
             Kind::TextOrTexts,
             "",
-            "What to execute: a list of arguments, or a string split at white space. No shell reads it.",
+            "What to execute: a list of arguments, or a string split at white space. No shell \
+             reads it.",
         ),
         key("when", Kind::Block(&WHEN), "once, at startup", "When to start."),
         added(
@@ -219,7 +225,8 @@ pub(crate) static JOB: Block = Block {
             "interfaces",
             Kind::TextOrTexts,
             "[\"eth0:inet\", \"inet\"]",
-            "Which address to advertise: `eth0`, `eth0:inet6`, `eth0[1]`, a network such as `10.0.0.0/16`, \
+            "Which address to advertise: `eth0`, `eth0:inet6`, `eth0[1]`, a network such as \
+             `10.0.0.0/16`, \
              `inet`, `inet6` or `static:ADDRESS`; the first that matches.",
         ),
         key("tags", Kind::Texts, "", "Tags of the service."),
@@ -264,13 +271,15 @@ pub(crate) static JOB: Block = Block {
 
 pub(crate) static WHEN: Block = Block {
     path: "jobs[].when",
-    doc: "A trigger: `source` with `once` or `each`, or one of `interval`, `schedule`, `all`, `any`.",
+    doc: "A trigger: `source` with `once` or `each`, or one of `interval`, `schedule`, `all`, \
+          `any`.",
     keys: &[
         key(
             "source",
             Kind::Text,
             "",
-            "Who: a job, `check.JOB`, `watch.NAME`, `lock.NAME`, `SIGHUP` or `SIGUSR2`. Global events \
+            "Who: a job, `check.JOB`, `watch.NAME`, `lock.NAME`, `SIGHUP` or `SIGUSR2`. Global \
+             events \
              take any source.",
         ),
         key("once", Kind::Text, "", "The event; only the first time counts."),
@@ -417,7 +426,8 @@ pub(crate) static WATCH: Block = Block {
 
 pub(crate) static LOCK: Block = Block {
     path: "locks[]",
-    doc: "A lock in Consul that one supervisor holds at a time; its events come from `lock.NAME`. The check \
+    doc: "A lock in Consul that one supervisor holds at a time; its events come from `lock.NAME`. \
+          The check \
           refuses figures with which two could hold it, and says by how much.",
     keys: &[
         required(added("name", Kind::Text, "", "The name, unique among locks.")),
@@ -486,7 +496,8 @@ pub(crate) static LOCK: Block = Block {
 
 pub(crate) static TELEMETRY: Block = Block {
     path: "telemetry",
-    doc: "Metrics in Prometheus' format at `/metrics`, and `/status`. With `consul` it is registered as the \
+    doc: "Metrics in Prometheus' format at `/metrics`, and `/status`. With `consul` it is \
+          registered as the \
           service `containerpilot`.",
     keys: &[
         key("port", PORT, "9090", "The port to listen on."),
@@ -503,7 +514,8 @@ pub(crate) static TELEMETRY: Block = Block {
 
 pub(crate) static METRIC: Block = Block {
     path: "telemetry.metrics[]",
-    doc: "A metric; its full name is namespace, subsystem and name, joined by `_`, without empty parts.",
+    doc: "A metric; its full name is namespace, subsystem and name, joined by `_`, without empty \
+          parts.",
     keys: &[
         key("namespace", Kind::Text, "", "First part of the name."),
         key("subsystem", Kind::Text, "", "Second part of the name."),

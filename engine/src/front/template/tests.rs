@@ -114,7 +114,8 @@ fn go_s_own_rules_hold() {
         ("{{ \"\\\"}}\" }}", "\"}}"),
         ("{{ range $i, $e := split \":\" .PARTS }}{{ if $i }},{{ end }}{{ $e }}{{ end }}", "a,b,c"),
         (
-            "{{ range split \":\" .PARTS }}{{ if eq . \"b\" }}{{ continue }}{{ end }}{{ . }}{{ end }}",
+            "{{ range split \":\" .PARTS }}{{ if eq . \"b\" }}{{ continue }}{{ end }}{{ . }}{{ end \
+             }}",
             "ac",
         ),
         (
@@ -187,7 +188,8 @@ fn an_unknown_function_gets_a_near_name() {
 fn endless_templates_are_errors_and_no_crash() {
     let cases = [
         "{{ define \"r\" }}{{ template \"r\" . }}{{ end }}{{ template \"r\" . }}",
-        "{{ define \"a\" }}{{ template \"b\" . }}{{ end }}{{ define \"b\" }}{{ template \"a\" . }}{{ end }}{{ template \"a\" . }}",
+        "{{ define \"a\" }}{{ template \"b\" . }}{{ end }}{{ define \"b\" }}{{ template \"a\" . \
+         }}{{ end }}{{ template \"a\" . }}",
         "{{ $s := \"x\" }}{{ range loop 64 }}{{ $s = print $s $s }}{{ end }}",
         "{{ range loop 10000 }}{{ range loop 10000 }}x{{ end }}{{ end }}",
         "{{ range 100000000 }}{{ end }}",

@@ -146,7 +146,8 @@ proptest! {
         let named = named.zip(names).map(|(body, name)| format!("{{ name: '{name}', {body} }}"));
         let jobs: Vec<String> = jobs.into_iter().chain(named).collect();
         let text = format!(
-            "{{ jobs: [{}], watches: [{{ name: 'w', interval: 1 }}, {}],\nlocks: [{{ name: 'l', key: 'k' }}, {}], \
+            "{{ jobs: [{}], watches: [{{ name: 'w', interval: 1 }}, {}],\nlocks: [{{ name: 'l', \
+             key: 'k' }}, {}], \
              telemetry: {telemetry}, logging: {logging}, consul: {consul} }}",
             jobs.join(", "), watches.join(", "), locks.join(", ")
         );
