@@ -115,6 +115,11 @@ pub enum ConsulRequest {
         /// What others read in the key.
         value: Box<str>,
     },
+    /// Looks at a file. Not Consul's affair, but asked and answered alike.
+    File {
+        /// Its path.
+        path: Box<str>,
+    },
     /// Reads one key, or all keys below a prefix, waiting for a change when `index` is not zero.
     Keys {
         /// The key or prefix.
@@ -189,6 +194,8 @@ pub enum ConsulReply {
         /// The entries, by key.
         entries: Vec<Entry>,
     },
+    /// What a file holds; none when there is no file.
+    File(Option<FileState>),
     /// It failed.
     Failed(ConsulFailure),
 }
@@ -231,6 +238,38 @@ pub struct Instance {
     pub weights: (u32, u32),
     /// When it was registered, as an index: another incarnation has another one.
     pub created: u64,
+}
+
+/// What a watch has read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reading {
+    /// The instances of a service, sorted.
+    Instances(Vec<Instance>),
+    /// Keys and their values.
+    Keys(Vec<Entry>),
+    /// A file; none when there is none.
+    File(Option<FileState>),
+}
+
+impl Reading {
+    /// Counts what was read.
+    pub fn count(&self) -> usize {
+        match self {
+            Reading::Instances(instances) => instances.len(),
+            Reading::Keys(entries) => entries.len(),
+            Reading::File(file) => usize::from(file.is_some()),
+        }
+    }
+}
+
+/// What a file holds, as far as a watch needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FileState {
+    /// Its size, bytes.
+    pub size: u64,
+    /// A hash of its contents.
+    pub hash: u64,
 }
 
 /// One key and its value.

@@ -9,7 +9,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Command, Config, Name, Signal};
-use crate::consul::{ConsulFailure, ConsulOp, ConsulRequest};
+use crate::consul::{ConsulFailure, ConsulOp, ConsulRequest, Reading};
 use crate::event::Event;
 use crate::id::{JobId, RequestId, RunId};
 use crate::input::ExitStatus;
@@ -48,6 +48,13 @@ pub enum Effect {
         request: ConsulRequest,
         /// How long an answer may take.
         timeout: Duration,
+    },
+    /// Puts what a watch has read where its reactions find it. Comes before they start.
+    Snapshot {
+        /// The watch.
+        watch: Name,
+        /// What it has read.
+        reading: Arc<Reading>,
     },
     /// Says that an event was published (telemetry, `steersman events`).
     Published(Event),

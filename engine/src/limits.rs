@@ -57,6 +57,9 @@ pub const RELEASED_FLAG: u64 = 0x5354_4D4E_0000_0002;
 /// The flags of a key that is held.
 pub const HELD_FLAG: u64 = 0x5354_4D4E_0000_0001;
 
+/// The longest summary of a watch in a variable: half of what Linux takes for one (128 KiB).
+pub const SUMMARY_BYTES: usize = 64 * 1024;
+
 /// How long a blocking query waits for a change: 50 watches then cost less than one request a second.
 pub const WATCH_WAIT: Duration = Duration::from_secs(75);
 

@@ -281,7 +281,8 @@ impl Engine {
                 ConsulReply::Instances { .. }
                 | ConsulReply::Keys { .. }
                 | ConsulReply::Session { .. }
-                | ConsulReply::Acquired { .. },
+                | ConsulReply::Acquired { .. }
+                | ConsulReply::File(_),
             ) => {
                 let failure = ConsulFailure::Garbled("not the answer that was asked for".into());
                 self.on_catalog_failed(job, failure);

@@ -23,6 +23,12 @@ pub(crate) fn of_job(prefix: &str, job: &str, suffix: &str) -> Name {
     name.into()
 }
 
+/// Builds the name of the variable that holds what a watch has read.
+pub(crate) fn watch(name: &str) -> Name {
+    let name = of_job("CONTAINERPILOT_WATCH", name, "");
+    name.trim_end_matches('_').into()
+}
+
 /// Tells whether a text may name a variable (POSIX: no `=`, no NUL; and not empty).
 pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(['=', '\0'])

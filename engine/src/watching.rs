@@ -5,13 +5,15 @@
 //! meanwhile shows at once.
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Watch, WatchTarget};
-use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Entry, Instance, Owner};
+use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Owner, Reading};
 use crate::effect::{Effect, Level, Message};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
@@ -21,22 +23,7 @@ use crate::random::mix;
 use crate::registration::catalog_delay;
 use crate::time::Time;
 use crate::timers::WatchTimer;
-
-/// What a watch has read.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) enum Reading {
-    Instances(Vec<Instance>),
-    Keys(Vec<Entry>),
-}
-
-impl Reading {
-    fn len(&self) -> usize {
-        match self {
-            Reading::Instances(instances) => instances.len(),
-            Reading::Keys(entries) => entries.len(),
-        }
-    }
-}
+use crate::variable;
 
 /// One watch's state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,7 +62,7 @@ impl WatchState {
 
     /// Tells whether the watched set is not empty; none before the first reading.
     pub(crate) fn is_healthy(&self) -> Option<bool> {
-        self.announced.as_ref().map(|reading| reading.len() > 0)
+        self.announced.as_ref().map(|reading| reading.count() > 0)
     }
 
     fn fingerprint(&self, watch: WatchId) -> u64 {
@@ -145,7 +132,7 @@ impl Engine {
         }
         let now = self.now.mono;
         let Some(state) = self.watches.get_mut(watch.index()) else { return };
-        let Some((request, wait)) = request_of(state) else { return };
+        let (request, wait) = request_of(state);
         state.nth = state.nth.wrapping_add(1).max(1);
         state.is_asking = true;
         state.asked_at = now;
@@ -176,6 +163,7 @@ impl Engine {
             ConsulReply::Keys { index, entries } => {
                 self.on_read(watch, index, Reading::Keys(entries));
             }
+            ConsulReply::File(file) => self.on_read(watch, 0, Reading::File(file)),
             ConsulReply::Done | ConsulReply::Session { .. } | ConsulReply::Acquired { .. } => {
                 let failure = ConsulFailure::Garbled("not the answer that was asked for".into());
                 self.on_read_failed(watch, failure);
@@ -186,7 +174,10 @@ impl Engine {
     }
 
     fn on_read(&mut self, watch: WatchId, index: u64, reading: Reading) {
-        self.note_catalog_works();
+        let is_file = matches!(reading, Reading::File(_));
+        if !is_file {
+            self.note_catalog_works();
+        }
         let now = self.now.mono;
         let Some(state) = self.watches.get_mut(watch.index()) else { return };
         let is_going_back = index < state.index;
@@ -196,6 +187,8 @@ impl Engine {
         state.is_failing = false;
         state.is_stale = false;
         let pause = if is_news { Duration::ZERO } else { limits::WATCH_PAUSE };
+        // A file does not wait for a change: it is looked at every so often.
+        let pause = if is_file { state.spec.interval } else { pause };
         let next = now.max(state.asked_at + pause.max(limits::WATCH_SPACING));
         self.timers.stop_watch(watch, WatchTimer::Stale);
         self.timers.arm_watch(watch, WatchTimer::Ask, next);
@@ -227,11 +220,15 @@ impl Engine {
     fn announce(&mut self, watch: WatchId, reading: Reading) {
         let Some(state) = self.watches.get_mut(watch.index()) else { return };
         let was_healthy = state.is_healthy();
-        let is_healthy = reading.len() > 0;
-        let count = u32::try_from(reading.len()).unwrap_or(u32::MAX);
-        state.announced = Some(reading);
+        let is_healthy = reading.count() > 0;
+        let count = u32::try_from(reading.count()).unwrap_or(u32::MAX);
+        state.announced = Some(reading.clone());
         state.settling = None;
         let name = state.spec.name.clone();
+        // What the reactions start from: nobody has to ask again.
+        let variable = variable::watch(&name);
+        self.set_variable(variable, summary_of(&reading));
+        self.out.push(Effect::Snapshot { watch: name.clone(), reading: Arc::new(reading) });
         self.log(Level::Info, None, Message::WatchChanged { watch: name, count });
         self.publish(Code::Changed, Source::Watch(watch));
         if was_healthy != Some(is_healthy) {
@@ -241,7 +238,12 @@ impl Engine {
     }
 
     fn on_read_failed(&mut self, watch: WatchId, failure: ConsulFailure) {
-        self.note_catalog_fails(failure);
+        let is_file = self
+            .watch_state(watch)
+            .is_some_and(|state| matches!(state.spec.target, WatchTarget::File(_)));
+        if !is_file {
+            self.note_catalog_fails(failure);
+        }
         let (seed, now) = (self.seed, self.now.mono);
         let Some(state) = self.watches.get_mut(watch.index()) else { return };
         state.attempt = state.attempt.saturating_add(1);
@@ -289,8 +291,8 @@ impl Engine {
     }
 }
 
-/// Builds the next query of a watch, and how long it may block; none for what Consul does not serve.
-fn request_of(state: &WatchState) -> Option<(ConsulRequest, Duration)> {
+/// Builds the next query of a watch, and how long it may block.
+fn request_of(state: &WatchState) -> (ConsulRequest, Duration) {
     let index = state.index;
     let wait = if index == 0 { Duration::ZERO } else { limits::WATCH_WAIT };
     let dc = state.spec.dc.clone();
@@ -312,9 +314,32 @@ fn request_of(state: &WatchState) -> Option<(ConsulRequest, Duration)> {
         },
         WatchTarget::Key(key) => keys(key, false),
         WatchTarget::Prefix(prefix) => keys(prefix, true),
-        WatchTarget::File(_) => return None,
+        WatchTarget::File(path) => {
+            return (ConsulRequest::File { path: path.clone() }, Duration::ZERO);
+        }
     };
-    Some((request, wait))
+    (request, wait)
+}
+
+/// Gives a reading as a variable holds it: addresses with ports, or a key's value; nothing for what
+/// would be too long for an environment (the file has it).
+fn summary_of(reading: &Reading) -> Option<Box<str>> {
+    let text = match reading {
+        Reading::Instances(instances) => {
+            let addresses = instances.iter().map(|instance| match instance.address.contains(':') {
+                true => format!("[{}]:{}", instance.address, instance.port),
+                false => format!("{}:{}", instance.address, instance.port),
+            });
+            addresses.collect::<Vec<_>>().join(" ")
+        }
+        Reading::Keys(entries) => {
+            let values = entries.iter().map(|entry| crate::base64::decode_text(&entry.value));
+            values.collect::<Vec<_>>().join(" ")
+        }
+        Reading::File(file) => file.map(|file| format!("{} bytes", file.size)).unwrap_or_default(),
+    };
+    let fits = text.len() <= limits::SUMMARY_BYTES && !text.contains('\0');
+    fits.then(|| text.into_boxed_str())
 }
 
 /// Hashes a reading with fixed-width words only, so that it is the same on every machine.
@@ -340,6 +365,7 @@ fn digest_of(reading: &Reading) -> u64 {
             let weights = u64::from(instance.weights.0) << 32 | u64::from(instance.weights.1);
             mix(mix(hash, weights ^ u64::from(instance.port).rotate_left(16)), instance.created)
         }),
+        Reading::File(file) => file.map_or(3, |file| mix(file.hash, file.size)),
         Reading::Keys(entries) => entries.iter().fold(2, |hash, entry| {
             let hash = bytes(bytes(hash, &entry.key), &entry.value);
             let hash = bytes(hash, entry.session.as_deref().unwrap_or(""));

@@ -60,6 +60,10 @@ pub fn encode(request: &ConsulRequest) -> HttpRequest {
                 body: Some(body.to_string().into_bytes()),
             }
         }
+        // A file is never sent anywhere; asking for it by mistake asks for nothing.
+        ConsulRequest::File { .. } => {
+            HttpRequest { method: "GET", target: "/v1/status/leader".into(), body: None }
+        }
         ConsulRequest::SessionCreate { .. }
         | ConsulRequest::SessionRenew { .. }
         | ConsulRequest::SessionDestroy { .. }
@@ -111,6 +115,7 @@ pub fn decode(request: &ConsulRequest, answer: HttpAnswer<'_>) -> ConsulReply {
             (Some(index), Some(instances)) => ConsulReply::Instances { index, instances },
             (None, _) | (_, None) => garbled(answer.body),
         },
+        ConsulRequest::File { .. } => garbled(answer.body),
         ConsulRequest::SessionCreate { .. }
         | ConsulRequest::SessionRenew { .. }
         | ConsulRequest::SessionDestroy { .. }
@@ -184,6 +189,7 @@ fn failure_of(request: &ConsulRequest, answer: HttpAnswer<'_>) -> ConsulFailure 
             answer.status == 404 && text.starts_with("Session id")
         }
         ConsulRequest::Register(_)
+        | ConsulRequest::File { .. }
         | ConsulRequest::SessionCreate { .. }
         | ConsulRequest::SessionDestroy { .. }
         | ConsulRequest::LockRead { .. }

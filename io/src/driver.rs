@@ -18,7 +18,7 @@ use nix::sys::timerfd::{
 };
 use nix::time::{ClockId, clock_gettime};
 use steersman_engine::config::{Command, Config};
-use steersman_engine::consul::{ConsulOp, ConsulReply};
+use steersman_engine::consul::{ConsulOp, ConsulReply, ConsulRequest, Reading};
 use steersman_engine::effect::{Level, Message, Record, Reply};
 use steersman_engine::front::{Loaded, Settings};
 use steersman_engine::{Effect, Engine, Input, RequestId, RunId, RunKind, Stamp, Time};
@@ -34,6 +34,7 @@ use crate::log::Fields;
 use crate::message;
 use crate::output::{Destination, Outputs};
 use crate::process::{self, Ended, Processes, SignalInbox};
+use crate::snapshot;
 
 /// Reads the configuration again.
 pub type Reader = Arc<dyn Fn() -> Result<Loaded, Box<str>> + Send + Sync>;
@@ -91,9 +92,11 @@ pub fn run<C: Companions>(
     let (asker, asked) = ask::queue();
     let (answers, answered) = mpsc::channel(CONSUL_ANSWERS_MAX);
     let status = runtime.block_on(async {
+        let socket = setup.loaded.settings.control_socket.clone();
+        let keeper = snapshot::Keeper::new(socket, answers.clone());
         let ways = Ways { asker, answers };
         let companions = attach(&setup, ways).map_err(DriverError::Companions)?;
-        let world = (asked, answered);
+        let world = (asked, answered, keeper);
         let driver = Driver::new(setup, processes, journal, world, companions);
         Ok(driver.map_err(DriverError::System)?.drive().await)
     });
@@ -110,6 +113,7 @@ struct Driver<C> {
     companions: C,
     asked: Asked,
     answered: Answered,
+    keeper: snapshot::Keeper,
     reader: Reader,
     loaded: (mpsc::Sender<Box<LoadResult>>, mpsc::Receiver<Box<LoadResult>>),
     /// Settings that were read and not yet put in force.
@@ -148,7 +152,7 @@ impl<C: Companions> Driver<C> {
         setup: Setup,
         processes: Processes,
         journal: Journal,
-        (asked, answered): (Asked, Answered),
+        (asked, answered, keeper): (Asked, Answered, snapshot::Keeper),
         companions: C,
     ) -> io::Result<Driver<C>> {
         let outputs = Outputs::new()?;
@@ -160,6 +164,7 @@ impl<C: Companions> Driver<C> {
             companions,
             asked,
             answered,
+            keeper,
             reader: setup.reader,
             // The engine reads one file at a time.
             loaded: mpsc::channel(1),
@@ -307,7 +312,11 @@ impl<C: Companions> Driver<C> {
             Effect::SetVariable { name, value } => {
                 self.processes.set_variable(&name, value.as_deref());
             }
+            Effect::Consul { op, request: ConsulRequest::File { path }, .. } => {
+                self.keeper.look(op, path);
+            }
             Effect::Consul { op, request, timeout } => self.companions.consul(op, request, timeout),
+            Effect::Snapshot { watch, reading } => self.keep_snapshot(&watch, &reading),
             Effect::Published(event) => self.companions.published(now, event, &self.engine),
             Effect::Metric { name, value } => self.companions.metric(&name, value),
             Effect::Log(record) => self.log(&record),
@@ -321,6 +330,18 @@ impl<C: Companions> Driver<C> {
             Effect::Applied(config) => self.apply(&config),
             Effect::ReopenLogs => self.journal.reopen(),
             Effect::Exit { status } => self.status = Some(status),
+        }
+    }
+
+    /// Writes down what a watch has read, and tells processes started later where.
+    fn keep_snapshot(&mut self, watch: &str, reading: &Reading) {
+        let name = snapshot::variable(watch);
+        match self.keeper.write(watch, reading) {
+            Ok(path) => self.processes.set_variable(&name, Some(&path)),
+            Err(reason) => {
+                self.processes.set_variable(&name, None);
+                self.journal.record(Level::Warn, Fields::default(), &reason);
+            }
         }
     }
 

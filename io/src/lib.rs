@@ -18,6 +18,7 @@ pub mod observe;
 pub mod output;
 pub mod process;
 pub mod record;
+pub mod snapshot;
 pub mod telemetry;
 pub mod writer;
 

@@ -206,6 +206,7 @@ impl Observer {
             }
             Effect::SetVariable { .. }
             | Effect::Consul { .. }
+            | Effect::Snapshot { .. }
             | Effect::Metric { .. }
             | Effect::LoadConfig
             | Effect::Applied(_)

@@ -163,6 +163,7 @@ impl Oracle {
             }
             Effect::SetVariable { .. }
             | Effect::Consul { .. }
+            | Effect::Snapshot { .. }
             | Effect::Metric { .. }
             | Effect::Log(_)
             | Effect::Reply { .. }

@@ -364,6 +364,7 @@ impl World {
             }
             // Until Consul's model is part of the world, nothing answers: the engine gives up by itself.
             Effect::Consul { .. }
+            | Effect::Snapshot { .. }
             | Effect::SetVariable { .. }
             | Effect::Published(_)
             | Effect::Metric { .. }

@@ -57,6 +57,7 @@ pub(super) fn encode(request: &ConsulRequest) -> HttpRequest {
         | ConsulRequest::Deregister { .. }
         | ConsulRequest::Report { .. }
         | ConsulRequest::Instances { .. }
+        | ConsulRequest::File { .. }
         | ConsulRequest::Keys { .. } => super::encode(request),
     }
 }
@@ -85,6 +86,7 @@ pub(super) fn decode(request: &ConsulRequest, answer: HttpAnswer<'_>) -> ConsulR
         | ConsulRequest::Report { .. }
         | ConsulRequest::Instances { .. }
         | ConsulRequest::LockRead { .. }
+        | ConsulRequest::File { .. }
         | ConsulRequest::Keys { .. } => None,
     };
     reply.unwrap_or_else(|| garbled(answer.body))

@@ -236,7 +236,8 @@ fn is_queued(request: &ConsulRequest) -> bool {
     match request {
         ConsulRequest::Register(_)
         | ConsulRequest::Deregister { .. }
-        | ConsulRequest::Report { .. } => true,
+        | ConsulRequest::Report { .. }
+        | ConsulRequest::File { .. } => true,
         ConsulRequest::Instances { index, .. } | ConsulRequest::Keys { index, .. } => *index == 0,
         ConsulRequest::SessionCreate { .. }
         | ConsulRequest::SessionRenew { .. }
@@ -256,6 +257,7 @@ fn is_repeatable(request: &ConsulRequest) -> bool {
         | ConsulRequest::Report { .. }
         | ConsulRequest::Instances { .. }
         | ConsulRequest::Keys { .. }
+        | ConsulRequest::File { .. }
         | ConsulRequest::SessionRenew { .. }
         | ConsulRequest::SessionDestroy { .. }
         | ConsulRequest::LockRead { .. } => true,

@@ -78,7 +78,8 @@ impl Kind {
             ConsulRequest::Deregister { .. } => Kind::Deregister,
             ConsulRequest::Report { .. } => Kind::Report,
             ConsulRequest::Instances { .. } => Kind::Instances,
-            ConsulRequest::Keys { .. } => Kind::Keys,
+            // The driver looks at files itself; none comes here.
+            ConsulRequest::Keys { .. } | ConsulRequest::File { .. } => Kind::Keys,
             ConsulRequest::SessionCreate { .. } => Kind::SessionCreate,
             ConsulRequest::SessionRenew { .. } => Kind::SessionRenew,
             ConsulRequest::SessionDestroy { .. } => Kind::SessionDestroy,
@@ -96,6 +97,7 @@ impl Outcome {
             ConsulReply::Done
             | ConsulReply::Instances { .. }
             | ConsulReply::Keys { .. }
+            | ConsulReply::File(_)
             | ConsulReply::Session { .. }
             | ConsulReply::Acquired { .. } => Outcome::Answered,
             ConsulReply::Failed(ConsulFailure::Refused { .. }) => Outcome::Refused,

@@ -103,6 +103,7 @@ impl Redactor {
             | Effect::Signal { .. }
             | Effect::Published(_)
             | Effect::Consul { .. }
+            | Effect::Snapshot { .. }
             | Effect::Metric { .. }
             | Effect::Log(_)
             | Effect::Reply { .. }
