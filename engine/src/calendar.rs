@@ -7,6 +7,7 @@
 use core::time::Duration;
 
 use crate::config::Trigger;
+use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::id::JobId;
 use crate::limits;
@@ -37,7 +38,8 @@ impl Engine {
 
     /// The wall clock was stepped.
     pub(crate) fn on_wall_step(&mut self, stepped_ms: i64) {
-        let is_new_clock = stepped_ms.unsigned_abs() > limits::WALL_STEP_CORRECTION_MS;
+        let is_new_clock = stepped_ms.unsigned_abs() > limits::WALL_STEP_CORRECTION_MS
+            || self.planted(Defect::ScheduleRepeats);
         let wall_ms = self.now.wall_ms;
         for job in self.order.clone() {
             let Some(slot) = self.slot(job) else { continue };

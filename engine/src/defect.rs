@@ -229,6 +229,16 @@ defects! {
     RestartOnlyStops,
     /// Names that are no variables are set all the same.
     BadVariablesSet,
+    /// An input that comes with the timer that ended the supervisor still has effects.
+    WorksAfterTheEnd,
+    /// Patience with a stop counts although the process has not had its signal yet.
+    PatienceFromTheWish,
+    /// After a reload jobs react to what they reacted to before.
+    OldTriggerHeard,
+    /// A second signal just before the end moves the end.
+    HurryingDelays,
+    /// After a small step back of the wall clock scheduled times count again.
+    ScheduleRepeats,
     /// A value for an unknown metric is swallowed.
     UnknownMetricSwallowed,
 }

@@ -146,9 +146,14 @@ impl Engine {
         while let Some(due) = self.timers.pop_due(self.now.mono) {
             self.on_timer(due);
             self.dispatch();
+            if self.stage == Stage::Over {
+                break;
+            }
         }
-        self.on_input(input);
-        self.dispatch();
+        if self.stage != Stage::Over || self.planted(Defect::WorksAfterTheEnd) {
+            self.on_input(input);
+            self.dispatch();
+        }
         self.settle_digest();
         core::mem::swap(&mut self.out, effects);
     }

@@ -45,7 +45,9 @@ impl Engine {
         self.adopt_watches();
         self.adopt_locks();
         self.timers.resize_locks(self.locks.len());
-        self.wiring = Wiring::new(&self.slots, &self.config.watches, &self.locks);
+        if self.generation == 0 || !self.planted(Defect::OldTriggerHeard) {
+            self.rewire();
+        }
         let addresses = self.config.jobs.iter().filter_map(|job| {
             let address = job.service.as_ref()?.address?;
             let name = variable::of_job("CONTAINERPILOT", &job.name, "IP");
@@ -53,6 +55,10 @@ impl Engine {
         });
         let effects = addresses.map(|(name, value)| Effect::SetVariable { name, value });
         self.greeting.extend(effects);
+    }
+
+    fn rewire(&mut self) {
+        self.wiring = Wiring::new(&self.slots, &self.config.watches, &self.locks);
     }
 
     fn add_slot(&mut self, spec: Arc<Job>) -> JobId {
@@ -293,7 +299,14 @@ impl Engine {
         let Some(slot) = self.slot_mut(job) else { return };
         let successor = core::mem::replace(&mut slot.successor, Successor::Nothing);
         let Successor::Job { spec, start } = successor else { return };
+        // The index has heard the new trigger since the reload; the rest belongs to the process.
+        let is_rewired = slot.spec.while_lock != spec.while_lock
+            || slot.spec.service.is_some() != spec.service.is_some()
+            || slot.spec.health.is_some() != spec.health.is_some();
         slot.renew(spec, now);
+        if is_rewired {
+            self.rewire();
+        }
         if start {
             self.begin_again(job);
         } else {

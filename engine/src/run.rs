@@ -67,7 +67,10 @@ impl Engine {
         match told {
             Told::Nothing => self.begin_checks(run.job),
             Told::Stop if self.planted(Defect::StopWhileStartingLost) => {}
-            Told::Stop => self.out.push(Effect::Signal { run, signal: stop_signal }),
+            Told::Stop if self.planted(Defect::PatienceFromTheWish) => {
+                self.out.push(Effect::Signal { run, signal: stop_signal });
+            }
+            Told::Stop => self.tell_to_stop(run.job),
             Told::Kill => self.out.push(Effect::Signal { run, signal: Signal::KILL }),
         }
     }

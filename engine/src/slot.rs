@@ -236,6 +236,14 @@ impl Slot {
         matches!(self.spec.trigger, Trigger::Interval(_))
     }
 
+    /// Gives the definition that is to be in force: the successor's while the present one ends.
+    pub(crate) fn wanted(&self) -> &Arc<Job> {
+        match &self.successor {
+            Successor::Job { spec, .. } => spec,
+            Successor::Nothing | Successor::Removal => &self.spec,
+        }
+    }
+
     /// Tells whether the job is part of stopping: it reacts to a `stopping`, `stopped` or `shutdown`.
     pub(crate) fn is_hook(&self) -> bool {
         is_hook(&self.spec)

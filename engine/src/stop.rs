@@ -239,7 +239,10 @@ impl Engine {
         let signal = if is_plain { Signal::TERM } else { slot.spec.stop_signal };
         let effect = Effect::Signal { run: slot.run_id(job), signal };
         let is_there = !matches!(slot.process, Process::Starting { .. });
-        self.timers.arm(job, Timer::Kill, (now + limit).min(latest));
+        // A process that is not there yet has its time from when it hears the signal.
+        if is_there || self.planted(Defect::PatienceFromTheWish) {
+            self.timers.arm(job, Timer::Kill, (now + limit).min(latest));
+        }
         if is_there {
             self.out.push(effect);
         }
@@ -468,6 +471,7 @@ impl Engine {
 
     /// Kills what a stopping job still has, and waits for nothing else.
     fn force(&mut self, job: JobId) {
+        self.end_checks(job);
         self.kill(job);
         if let Some(slot) = self.slot_mut(job) {
             slot.catalog.until = Time(0);
@@ -480,7 +484,11 @@ impl Engine {
         let Stage::Stopping { deadline, .. } = self.stage else { return };
         let latest = deadline + limits::LAST_HOOKS_GRACE;
         let at = self.now.mono.max(latest) + limits::FORCE_EXIT_AFTER;
-        self.timers.arm_global(GlobalTimer::ForceExit, at);
+        // Somebody who hurries late must not move the end.
+        let is_armed = self.timers.is_armed_global(GlobalTimer::ForceExit);
+        if !is_armed || self.planted(Defect::HurryingDelays) {
+            self.timers.arm_global(GlobalTimer::ForceExit, at);
+        }
         self.force_all();
         for job in self.order_of_stopping() {
             let Some(slot) = self.slot_mut(job) else { continue };

@@ -218,6 +218,10 @@ impl Timers {
         self.arm_key(timer as u32, at);
     }
 
+    pub(crate) fn is_armed_global(&self, timer: GlobalTimer) -> bool {
+        self.places.get(timer as usize).is_some_and(|place| *place != ABSENT)
+    }
+
     pub(crate) fn next(&self) -> Option<Time> {
         self.heap.first().map(|entry| entry.0)
     }

@@ -65,7 +65,7 @@ impl Wiring {
                 insert(&mut wiring.held[lock.index()], job);
             }
             wiring.locks.push(lock);
-            let clauses = if slot.in_use { clauses_of(&slot.spec.trigger) } else { &[] };
+            let clauses = if slot.in_use { clauses_of(&slot.wanted().trigger) } else { &[] };
             let sources: Vec<_> =
                 clauses.iter().map(|clause| names.resolve(&clause.source)).collect();
             for (nth, (clause, source)) in clauses.iter().zip(&sources).enumerate() {

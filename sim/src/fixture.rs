@@ -1,7 +1,6 @@
 //! Building blocks for tests: jobs, scenes with one node, and questions about what was seen.
 
 use core::time::Duration;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use steersman_engine::config::{
@@ -396,29 +395,7 @@ impl Scene {
 
     /// Tells the whole story as text, for failures.
     pub fn story(&self) -> String {
-        let mut lines: Vec<(Time, String)> = Vec::new();
-        let observer = self.world.observer();
-        for event in observer.events(NODE) {
-            lines.push((event.at, format!("event   {} {}", event.code, event.source)));
-        }
-        for line in observer.log(NODE) {
-            let about = line.job.as_deref().unwrap_or("-");
-            lines.push((line.at, format!("log     {about}: {:?}", line.record.message)));
-        }
-        for (time, effect) in observer.other_effects(NODE) {
-            lines.push((time, format!("effect  {effect:?}")));
-        }
-        for violation in observer.violations() {
-            lines.push((violation.at, format!("WRONG   {}", violation.what)));
-        }
-        lines.sort_by_key(|(time, _)| *time);
-        let mut text = String::new();
-        for (time, line) in lines {
-            let seconds = Duration::from_nanos(time.0).as_secs_f64();
-            let written = writeln!(text, "{seconds:>10.3}  {line}");
-            written.expect("writing to a string cannot fail");
-        }
-        text
+        self.world.observer().tell(NODE)
     }
 }
 

@@ -55,7 +55,8 @@ pub struct Node {
     /// What was in the file when it was read; the engine does not know yet.
     pub(crate) readings: BTreeMap<u32, ConfigFile>,
     pub(crate) pids: u32,
-    pub(crate) paused: bool,
+    /// Since when, on its own clock, the supervisor's process does not run.
+    pub(crate) paused: Option<Time>,
     pub(crate) held: Vec<Input>,
     pub(crate) exit: Option<(Time, u8)>,
     names: BTreeMap<JobId, Name>,
@@ -75,7 +76,7 @@ impl Node {
             loads: 0,
             readings: BTreeMap::new(),
             pids: 1,
-            paused: false,
+            paused: None,
             held: Vec::new(),
             exit: None,
             names,

@@ -57,6 +57,12 @@ pub struct EventStory {
     pub source: Box<str>,
 }
 
+impl core::fmt::Display for EventStory {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "event   {} {}", self.code, self.source)
+    }
+}
+
 /// One record of a supervisor's log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogStory {
@@ -134,6 +140,31 @@ impl Observer {
         self.inputs
     }
 
+    /// Tells what happened on a node as text, a line for each thing, in order of time.
+    pub fn tell(&self, node: NodeId) -> String {
+        let mut lines: Vec<(Time, String)> = Vec::new();
+        for (_, story) in self.runs.iter().filter(|((owner, _), _)| *owner == node) {
+            story.tell(&mut lines);
+        }
+        let events = self.events(node).map(|event| (event.at, event.to_string()));
+        lines.extend(events);
+        for line in self.log(node) {
+            let about = line.job.as_deref().unwrap_or("-");
+            lines.push((line.at, format!("log     {about}: {:?}", line.record.message)));
+        }
+        let effects = self.other_effects(node);
+        lines.extend(effects.map(|(at, effect)| (at, format!("effect  {effect:?}"))));
+        let wrong = self.violations().iter().filter(|violation| violation.node == node);
+        lines.extend(wrong.map(|violation| (violation.at, format!("WRONG   {}", violation.what))));
+        lines.sort_by_key(|(at, _)| *at);
+        let mut text = String::new();
+        for (at, line) in lines {
+            let seconds = core::time::Duration::from_nanos(at.0).as_secs_f64();
+            text.push_str(&format!("{seconds:>10.3}  {line}\n"));
+        }
+        text
+    }
+
     /// Gives what must never happen and did.
     pub fn violations(&self) -> &[Violation] {
         self.oracle.violations()
@@ -146,6 +177,10 @@ impl Observer {
 
     pub(crate) fn blame(&mut self, at: Time, node: NodeId, what: &str) {
         self.oracle.blame(at, node, what.to_owned());
+    }
+
+    pub(crate) fn on_resumed(&mut self, node: NodeId, missed: core::time::Duration) {
+        self.oracle.on_resumed(node, missed);
     }
 
     pub(crate) fn on_node(&mut self, config: &Config) {
@@ -219,6 +254,28 @@ impl Observer {
 impl RunStory {
     const fn new(run: RunId, job: Name, asked: Time) -> RunStory {
         RunStory { run, job, asked, started: None, ended: None, gone: None, signals: Vec::new() }
+    }
+
+    fn tell(&self, lines: &mut Vec<(Time, String)>) {
+        let kind = match self.run.kind {
+            RunKind::Main => "",
+            RunKind::Check => "check of ",
+        };
+        let what = format!("{kind}{} #{}", self.job, self.run.nth);
+        let mut line = |at: Time, text: String| lines.push((at, text));
+        line(self.asked, format!("process {what} is asked for"));
+        if let Some(at) = self.started {
+            line(at, format!("process {what} runs"));
+        }
+        for (at, signal) in &self.signals {
+            line(*at, format!("process {what} is sent signal {}", signal.0));
+        }
+        if let Some((at, status)) = self.ended {
+            line(at, format!("process {what} ends: {status:?}"));
+        }
+        if let Some(at) = self.gone {
+            line(at, format!("process {what} has gone"));
+        }
     }
 
     /// Tells whether the run was asked for and is not completely gone.

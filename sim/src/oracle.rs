@@ -47,13 +47,20 @@ pub struct Oracle {
 struct NodeView {
     jobs: BTreeMap<Name, Arc<Job>>,
     stop_timeout: Duration,
-    stop_asked: Option<Time>,
+    /// When everything must be gone, counted from the wish.
+    stop_deadline: Option<Time>,
+    /// For how long the supervisor did not run.
+    missed: Duration,
+    /// Whether the shutdown was announced: timers that fall due with the wish come before it.
+    is_stopping: bool,
     hurried: bool,
     maintenance: bool,
     over: bool,
     cause: Cause,
     runs: BTreeMap<RunId, RunView>,
     health: BTreeMap<JobId, (bool, u32)>,
+    /// The newest run of each job.
+    last_main: BTreeMap<JobId, u32>,
     last_check: Option<(RunId, Time)>,
 }
 
@@ -74,8 +81,28 @@ struct RunView {
     asked: Time,
     started: Option<Time>,
     ended: bool,
-    stop_sent: Option<Time>,
+    /// What the configuration in force at the start allowed.
+    limits: RunLimits,
+    /// When its patience with the stop signal ends.
+    patience_ends: Option<Time>,
     kill_sent: bool,
+}
+
+/// How long things may take, as a configuration says.
+#[derive(Clone, Copy, Debug)]
+struct RunLimits {
+    run: Option<Duration>,
+    kill: Option<Duration>,
+    stop: Duration,
+}
+
+impl RunLimits {
+    /// The shortest patience with a stop; a reload may have changed any part of it meanwhile.
+    fn patience(self, now: RunLimits) -> Duration {
+        let stop = self.stop.min(now.stop);
+        let of = |limits: RunLimits| limits.kill.unwrap_or(stop);
+        of(self).min(of(now))
+    }
 }
 
 impl Oracle {
@@ -92,6 +119,12 @@ impl Oracle {
         let mut node = NodeView::default();
         node.apply(config);
         self.nodes.push(node);
+    }
+
+    /// A supervisor that did not run cannot keep a deadline.
+    pub(crate) fn on_resumed(&mut self, id: NodeId, missed: Duration) {
+        let node = &mut self.nodes[id.index()];
+        node.missed += missed;
     }
 
     pub(crate) fn on_fact(&mut self, mono: Time, id: NodeId, fact: Fact) {
@@ -126,12 +159,12 @@ impl Oracle {
             _ => Cause::Other,
         };
         if let Input::Signal(SignalName::Term | SignalName::Int) = input {
-            node.hurried |= node.stop_asked.is_some();
-            node.stop_asked.get_or_insert(mono);
+            node.hurried |= node.stop_deadline.is_some();
+            node.on_stop_asked(mono);
         }
         let late = node.is_late(mono);
         if late {
-            node.stop_asked = Some(mono);
+            node.stop_deadline = None;
             self.blame(at, id, "the stop takes longer than its budget and a second".to_owned());
         }
     }
@@ -150,7 +183,11 @@ impl Oracle {
             Effect::Start { run, .. } => {
                 let job = name(run.job);
                 problem = problem.or_else(|| node.problem_of_start(*run, &job));
-                node.runs.insert(*run, RunView::new(job, mono));
+                let limits = node.limits_of(&job);
+                if run.kind == RunKind::Main {
+                    node.last_main.insert(run.job, run.nth);
+                }
+                node.runs.insert(*run, RunView::new(job, mono, limits));
             }
             Effect::Signal { run, signal } => {
                 problem = problem.or_else(|| node.on_signal(mono, *run, *signal));
@@ -158,8 +195,8 @@ impl Oracle {
             Effect::Published(event) => problem = problem.or_else(|| node.on_event(mono, *event)),
             Effect::Applied(config) => node.apply(config),
             Effect::Exit { .. } => {
-                node.over = true;
                 problem = problem.or_else(|| node.problem_of_exit(mono));
+                node.over = true;
             }
             Effect::SetVariable { .. }
             | Effect::Consul { .. }
@@ -177,8 +214,16 @@ impl Oracle {
 }
 
 impl RunView {
-    const fn new(job: Name, asked: Time) -> RunView {
-        RunView { job, asked, started: None, ended: false, stop_sent: None, kill_sent: false }
+    const fn new(job: Name, asked: Time, limits: RunLimits) -> RunView {
+        RunView {
+            job,
+            asked,
+            started: None,
+            ended: false,
+            limits,
+            patience_ends: None,
+            kill_sent: false,
+        }
     }
 }
 
@@ -191,8 +236,18 @@ impl NodeView {
     }
 
     fn is_late(&self, mono: Time) -> bool {
-        let asked = self.stop_asked.filter(|_| !self.over);
-        asked.is_some_and(|asked| mono > asked + self.stop_timeout + STOP_SLACK)
+        let deadline = self.stop_deadline.filter(|_| !self.over);
+        deadline.is_some_and(|deadline| mono > deadline + STOP_SLACK + self.missed)
+    }
+
+    fn on_stop_asked(&mut self, mono: Time) {
+        self.stop_deadline.get_or_insert(mono + self.stop_timeout);
+    }
+
+    fn limits_of(&self, name: &Name) -> RunLimits {
+        let job = self.jobs.get(name);
+        let kill = job.and_then(|job| job.kill_timeout);
+        RunLimits { run: job.and_then(|job| job.timeout), kill, stop: self.stop_timeout }
     }
 
     /// At most one live run a job; nothing starts after a stop was asked for; no check in maintenance.
@@ -204,7 +259,7 @@ impl NodeView {
         }
         let is_hook = self.jobs.get(name).is_some_and(|job| is_stop_hook(&job.trigger));
         match run.kind {
-            RunKind::Main if self.stop_asked.is_some() && !is_hook => {
+            RunKind::Main if self.is_stopping && !is_hook => {
                 Some(format!("\"{name}\" starts after the stop was asked for"))
             }
             RunKind::Check if self.maintenance => {
@@ -217,26 +272,25 @@ impl NodeView {
     /// No SIGKILL before a deadline.
     fn on_signal(&mut self, mono: Time, run: RunId, signal: Signal) -> Option<String> {
         let asked_for = self.cause == Cause::Kill;
-        let budget = self.stop_asked.map(|asked| asked + self.stop_timeout);
+        let budget = self.stop_deadline;
         let hurried = self.hurried;
-        let stop_timeout = self.stop_timeout;
+        let job = self.runs.get(&run)?.job.clone();
+        let limits = self.limits_of(&job);
         let view = self.runs.get_mut(&run)?;
         if signal != Signal::KILL {
             if !asked_for {
-                view.stop_sent.get_or_insert(mono);
+                view.patience_ends.get_or_insert(mono + view.limits.patience(limits));
             }
             return None;
         }
-        view.kill_sent = true;
+        let was_killed = core::mem::replace(&mut view.kill_sent, true);
         let is_free = run.kind == RunKind::Check || view.ended || hurried || asked_for;
+        let is_free = is_free || was_killed;
         if is_free || view.started.is_none() {
             return None;
         }
-        let job = self.jobs.get(&view.job)?;
-        let patience = job.kill_timeout.unwrap_or(stop_timeout);
-        let stop_due = view.stop_sent.map(|sent| sent + patience);
-        let run_due = job.timeout.map(|timeout| view.asked + timeout);
-        let deadlines = [stop_due, run_due, budget];
+        let run_due = |limits: RunLimits| limits.run.map(|timeout| view.asked + timeout);
+        let deadlines = [view.patience_ends, run_due(limits), run_due(view.limits), budget];
         if deadlines.iter().flatten().any(|deadline| mono >= *deadline) {
             return None;
         }
@@ -246,12 +300,13 @@ impl NodeView {
     fn on_event(&mut self, mono: Time, event: Event) -> Option<String> {
         match (event.code, event.source) {
             (Code::Shutdown, Source::Global) => {
-                self.stop_asked.get_or_insert(mono);
+                self.is_stopping = true;
+                self.on_stop_asked(mono);
                 None
             }
             (Code::EnterMaintenance, Source::Global) => self.on_maintenance(true),
             (Code::ExitMaintenance, Source::Global) => self.on_maintenance(false),
-            (Code::Stopped, Source::Job(job)) => self.problem_of_stopped(job),
+            (Code::Stopped, Source::Job(job)) => self.on_stopped(job),
             (Code::Healthy, Source::Job(job)) => self.on_health(job, true),
             (Code::Unhealthy, Source::Job(job)) => self.on_health(job, false),
             (Code::ExitSuccess, Source::Job(job)) => self.problem_of_end(job, true),
@@ -267,7 +322,8 @@ impl NodeView {
         again.then(|| "maintenance is announced twice".to_owned())
     }
 
-    fn problem_of_stopped(&self, job: JobId) -> Option<String> {
+    fn on_stopped(&mut self, job: JobId) -> Option<String> {
+        self.health.remove(&job);
         let of_job = |run: &RunId| run.job == job && run.kind == RunKind::Main;
         let left = self.runs.iter().find(|(run, _)| of_job(run))?;
         let (_, view) = left;
@@ -278,7 +334,7 @@ impl NodeView {
     fn on_health(&mut self, job: JobId, healthy: bool) -> Option<String> {
         let mut mains = self.runs.iter().filter(|(run, _)| is_main_of(run, job));
         let main = mains.next_back().map(|(run, view)| (run.nth, view.started));
-        let nth = main.map_or(0, |(nth, _)| nth);
+        let nth = self.last_main.get(&job).copied().unwrap_or(0);
         if self.health.insert(job, (healthy, nth)) == Some((healthy, nth)) {
             return Some(format!("job {} becomes healthy={healthy} twice in one run", job.0));
         }
@@ -315,9 +371,7 @@ impl NodeView {
         if let Some(view) = left {
             return Some(format!("the supervisor ends and leaves \"{}\" running", view.job));
         }
-        let asked = self.stop_asked?;
-        let late = mono > asked + self.stop_timeout + STOP_SLACK;
-        late.then(|| "the stop took longer than its budget and a second".to_owned())
+        self.is_late(mono).then(|| "the stop took longer than its budget and a second".to_owned())
     }
 }
 

@@ -121,7 +121,9 @@ impl World {
                 self.update_wakeup(id);
             }
             Action::EndProcess(run, status) => self.end_process(id, run, status),
-            Action::Pause => node.paused = true,
+            Action::Pause => {
+                node.paused.get_or_insert(node.clock.stamp(now).mono);
+            }
             Action::Resume => self.resume(id),
             Action::Inject(input) => self.deliver(id, input),
         }
@@ -301,7 +303,9 @@ impl World {
 
     fn resume(&mut self, id: NodeId) {
         let node = &mut self.nodes[id.index()];
-        node.paused = false;
+        let Some(since) = node.paused.take() else { return };
+        let missed = node.clock.stamp(self.now).mono.since(since);
+        self.observer.on_resumed(id, missed);
         let held = core::mem::take(&mut node.held);
         held.into_iter().for_each(|input| self.deliver(id, input));
         self.deliver(id, Input::Tick);
@@ -313,7 +317,7 @@ impl World {
         if node.exit.is_some() {
             return;
         }
-        if node.paused {
+        if node.paused.is_some() {
             if input != Input::Tick {
                 node.held.push(input);
             }

@@ -16,6 +16,7 @@ scenarios![
     new_job_starts_and_removed_job_stops,
     change_that_does_not_concern_the_process_leaves_it_alone,
     changed_health_check_is_in_force,
+    changed_trigger_is_in_force_and_the_old_one_is_not,
     reload_of_everything_restarts_everything,
     reload_with_a_job_on_each_stopping_completes,
     storm_of_reloads_ends_in_the_last_configuration,
@@ -117,6 +118,30 @@ fn changed_health_check_is_in_force(lab: Lab) {
     let after = scene.checks("app").count() - before;
     assert!((4..=6).contains(&after), "{after} checks in 50 s");
     assert_eq!(scene.job("app").count(), 1);
+}
+
+fn changed_trigger_is_in_force_and_the_old_one_is_not(lab: Lab) {
+    use steersman_engine::event::SignalName::{Hup, Usr2};
+    use steersman_sim::fixture::each_signal;
+    for is_running in [false, true] {
+        let scene = Scene::of([job("app"), job("react").on(each_signal(Hup))]);
+        let mut scene = lab.begin(scene.script("react", Script::endless().stops(secs(2), 0)));
+        scene.run_until(at(1));
+        if is_running {
+            scene.signal(Hup);
+        }
+        scene.run_until(at(2));
+        let before = scene.job("react").count();
+        scene.reload([job("app"), job("react").on(each_signal(Usr2))]);
+        scene.run_until(at(10));
+        assert_eq!(scene.job("react").count(), before, "{}", scene.story());
+        scene.signal(Hup);
+        scene.run_until(at(11));
+        assert_eq!(scene.job("react").count(), before, "the old trigger: {}", scene.story());
+        scene.signal(Usr2);
+        scene.run_until(at(12));
+        assert_eq!(scene.job("react").count(), before + 1, "{}", scene.story());
+    }
 }
 
 fn reload_of_everything_restarts_everything(lab: Lab) {

@@ -1,9 +1,11 @@
 //! When jobs start: triggers, levels, intervals, schedules, and what cannot happen any more.
 
 use steersman_engine::Code;
-use steersman_engine::config::{Repeat, Trigger};
+use steersman_engine::config::{Repeat, Restarts, Trigger};
 use steersman_engine::effect::Message;
 use steersman_engine::event::SignalName;
+use steersman_engine::schedule::Schedule;
+use steersman_sim::clock::WALL_ORIGIN_MS;
 use steersman_sim::fixture::{NODE, Scene, at, each, each_signal, global, job, ms, once, secs};
 use steersman_sim::{Action, Script};
 
@@ -30,6 +32,9 @@ scenarios![
     signal_before_its_target_is_ready_is_delivered_when_it_is,
     job_whose_source_ended_is_skipped_and_so_are_those_behind_it,
     job_without_a_command_keeps_the_container_alive,
+    schedule_runs_at_its_times,
+    schedule_does_not_repeat_a_time_after_the_wall_clock_went_back,
+    schedule_skips_times_the_wall_clock_jumped_over,
 ];
 
 fn job_without_a_trigger_runs_once_at_startup(lab: Lab) {
@@ -253,4 +258,56 @@ fn job_without_a_command_keeps_the_container_alive(lab: Lab) {
     assert_eq!(scene.exit(), None);
     scene.term();
     assert_eq!(scene.run_to_exit(secs(1)), 0);
+}
+
+/// Every five minutes.
+fn every_five_minutes() -> Trigger {
+    let minutes = (0..60).step_by(5).fold(0, |bits, minute| bits | 1 << minute);
+    Trigger::Schedule(Schedule {
+        minutes,
+        hours: (1 << 24) - 1,
+        days: 0xffff_fffe,
+        months: 0x1ffe,
+        weekdays: 0x7f,
+        either_day: false,
+    })
+}
+
+fn scheduled() -> steersman_sim::fixture::SceneBuilder {
+    let tick =
+        job("cron").when(every_five_minutes()).with(|job| job.restarts = Restarts::Limited(0));
+    Scene::of([tick, job("app").on(global(Code::Startup, Repeat::Once))])
+        .script("cron", Script::ends(ms(10), 0))
+}
+
+fn schedule_runs_at_its_times(lab: Lab) {
+    assert_eq!(WALL_ORIGIN_MS % 300_000, 0, "the world is born at a full five minutes");
+    let mut scene = lab.begin(scheduled());
+    scene.run_for(secs(1000));
+    let asked = scene.job("cron").asked();
+    let asked = asked.iter().filter(|asked| asked.0 > 0).copied().collect::<Vec<_>>();
+    assert_eq!(asked, [at(300), at(600), at(900)], "{}", scene.story());
+}
+
+fn schedule_does_not_repeat_a_time_after_the_wall_clock_went_back(lab: Lab) {
+    let mut scene = lab.begin(scheduled());
+    scene.run_until(at(310));
+    let before = scene.job("cron").count();
+    // 20 s back: the wall clock passes the full five minutes a second time, at 320 s.
+    scene.world.act(NODE, Action::StepWall(-20_000));
+    scene.run_until(at(500));
+    assert_eq!(scene.job("cron").count(), before, "the same five minutes count once");
+    scene.run_until(at(630));
+    assert_eq!(scene.job("cron").last().asked, at(620));
+}
+
+fn schedule_skips_times_the_wall_clock_jumped_over(lab: Lab) {
+    let mut scene = lab.begin(scheduled());
+    scene.run_until(at(310));
+    let before = scene.job("cron").count();
+    scene.world.act(NODE, Action::StepWall(3_600_000));
+    scene.run_until(at(590));
+    assert!(scene.job("cron").count() <= before + 1, "no burst for the hour that was skipped");
+    scene.run_until(at(601));
+    assert_eq!(scene.job("cron").last().asked, at(600));
 }

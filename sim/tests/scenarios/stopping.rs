@@ -32,9 +32,12 @@ scenarios![
     nothing_is_restarted_after_the_stop,
     wait_for_a_restart_is_abandoned_at_the_stop,
     second_term_hurries,
+    hurrying_late_does_not_move_the_end,
     unkillable_process_does_not_hold_the_container,
     start_that_never_answers_does_not_hold_the_container,
+    nothing_happens_after_the_forced_end,
     process_that_was_still_starting_gets_its_signal,
+    patience_with_a_stop_counts_from_the_signal,
     signal_before_the_beginning_is_not_lost,
     checks_end_with_their_job,
     log_files_are_reopened_and_nothing_else,
@@ -276,6 +279,23 @@ fn second_term_hurries(lab: Lab) {
     assert_eq!(scene.job("hook").only().signalled(Signal::KILL), Some(at(12)));
 }
 
+fn hurrying_late_does_not_move_the_end(lab: Lab) {
+    let scene = || Scene::of([job("app")]).stop_timeout(secs(5));
+    let stuck = Script::endless().unkillable();
+    let mut calm = lab.begin(scene().script("app", stuck.clone()));
+    calm.run_until(at(1));
+    calm.term();
+    calm.run_to_exit(secs(6));
+    let (end, _) = calm.exit().expect("it has just ended");
+    let mut scene = lab.begin(scene().script("app", stuck));
+    scene.run_until(at(1));
+    scene.term();
+    scene.run_until(end - ms(1));
+    scene.term();
+    scene.run_to_exit(secs(1));
+    assert_eq!(scene.exit(), calm.exit());
+}
+
 fn unkillable_process_does_not_hold_the_container(lab: Lab) {
     let scene = Scene::of([job("app"), job("other")]).stop_timeout(secs(5));
     let mut scene = lab.begin(scene.script("app", Script::endless().unkillable()));
@@ -296,6 +316,23 @@ fn start_that_never_answers_does_not_hold_the_container(lab: Lab) {
     scene.run_to_exit(secs(6));
 }
 
+/// The process is there at the very moment at which the supervisor stops waiting for it.
+fn nothing_happens_after_the_forced_end(lab: Lab) {
+    let hangs = Script { start: Start::Hangs, ..Script::endless() };
+    let scene = || Scene::of([job("app")]).stop_timeout(ms(800));
+    let mut never = lab.begin(scene().script("app", hangs));
+    never.term();
+    never.run_to_exit(secs(2));
+    let (end, _) = never.exit().expect("it has just ended");
+    let late = Script::endless().starts_after(core::time::Duration::from_nanos(end.0));
+    let mut scene = lab.begin(scene().script("app", late));
+    scene.term();
+    scene.run_to_exit(secs(2));
+    assert_eq!(scene.exit(), never.exit());
+    let last = scene.world.observer().other_effects(NODE).last();
+    assert!(last.is_some_and(|(_, effect)| matches!(effect, Effect::Exit { .. })));
+}
+
 fn process_that_was_still_starting_gets_its_signal(lab: Lab) {
     let slow = Script::endless().starts_after(secs(2)).stops(ms(100), 0);
     let mut scene = lab.begin(Scene::of([job("app")]).script("app", slow));
@@ -303,6 +340,15 @@ fn process_that_was_still_starting_gets_its_signal(lab: Lab) {
     scene.term();
     assert_eq!(scene.run_to_exit(secs(4)), 0);
     assert_eq!(scene.job("app").only().signals.last(), Some(&(at(2), Signal::TERM)));
+}
+
+fn patience_with_a_stop_counts_from_the_signal(lab: Lab) {
+    let slow = Script::endless().starts_after(secs(2)).stops(secs(2), 0);
+    let scene = Scene::of([job("app").kill_timeout(secs(3))]).stop_timeout(secs(20));
+    let mut scene = lab.begin(scene.script("app", slow));
+    scene.term();
+    assert_eq!(scene.run_to_exit(secs(20)), 0);
+    assert_eq!(scene.job("app").only().signals, [(at(2), Signal::TERM)]);
 }
 
 fn signal_before_the_beginning_is_not_lost(lab: Lab) {
