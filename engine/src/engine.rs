@@ -18,7 +18,7 @@ use crate::input::Input;
 use crate::limits;
 use crate::locking::LockState;
 use crate::random::mix;
-use crate::slot::Slot;
+use crate::slot::{Slot, Successor};
 use crate::term::LossReason;
 use crate::time::{Stamp, Time};
 use crate::timers::{Due, GlobalTimer, Timer, Timers};
@@ -217,6 +217,24 @@ impl Engine {
     /// Tells whether [`Effect::Exit`] was yielded; every later input is ignored.
     pub fn is_over(&self) -> bool {
         self.stage == Stage::Over
+    }
+
+    /// Puts other definitions in the places of all it knows, where `change` gives one: for a trace
+    /// that is to hold no secrets. What the definitions decide about must stay as it is.
+    #[cfg(feature = "std")]
+    pub fn redefine(&mut self, change: &dyn Fn(&Job) -> Option<Job>) {
+        let redefine = |spec: &mut Arc<Job>| {
+            if let Some(changed) = change(spec) {
+                *spec = Arc::new(changed);
+            }
+        };
+        Arc::make_mut(&mut self.config).jobs.iter_mut().for_each(redefine);
+        for slot in &mut self.slots {
+            redefine(&mut slot.spec);
+            if let Successor::Job { spec, .. } = &mut slot.successor {
+                redefine(spec);
+            }
+        }
     }
 
     fn advance_clock(&mut self, now: Stamp) {

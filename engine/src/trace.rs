@@ -72,7 +72,7 @@ pub enum Secrets {
 }
 
 /// What a run starts from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Header {
     /// The format's version.
     pub format: u32,
@@ -86,6 +86,9 @@ pub struct Header {
     pub secrets: Secrets,
     /// The configuration that the run began with.
     pub config: Config,
+    /// The machine before the first step, where the beginning was dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Box<Engine>>,
 }
 
 impl Header {
@@ -98,6 +101,18 @@ impl Header {
             beginning: Beginning::Kept,
             secrets,
             config,
+            state: None,
+        }
+    }
+
+    /// Builds the machine that the first step goes to.
+    fn machine(&self) -> Result<Engine, TraceError> {
+        match (&self.state, self.beginning) {
+            (Some(state), _) => Ok(Engine::clone(state)),
+            (None, Beginning::Kept) => Ok(Engine::new(self.config.clone(), self.seed.0)),
+            (None, Beginning::Dropped(steps)) => {
+                Err(TraceError { line: 1, problem: Problem::BeginningDropped { steps } })
+            }
         }
     }
 }
@@ -352,10 +367,7 @@ pub enum What {
 
 /// Runs an engine over a trace and compares every effect and digest.
 pub fn replay<R: BufRead>(reader: &mut Reader<R>) -> Result<Outcome, TraceError> {
-    if let Beginning::Dropped(steps) = reader.header.beginning {
-        return Err(TraceError { line: 1, problem: Problem::BeginningDropped { steps } });
-    }
-    let mut engine = Engine::new(reader.header.config.clone(), reader.header.seed.0);
+    let mut engine = reader.header.machine()?;
     let mut effects = Vec::new();
     let mut steps = 0;
     let mut digest = Hex(engine.digest());
@@ -488,6 +500,35 @@ mod tests {
             panic!("the replay differs");
         };
         assert_eq!((steps, end), (5, Some(Ending::Over)));
+    }
+
+    #[test]
+    fn run_goes_on_from_a_state_in_the_header() {
+        let config = config_with_one_job();
+        let mut engine = Engine::new(config.clone(), 7);
+        let (mut out, mut effects) = (Vec::new(), Vec::new());
+        for (nth, (millis, input)) in inputs().into_iter().enumerate() {
+            let now = Stamp::from_millis(millis);
+            if nth == 2 {
+                let beginning = Beginning::Dropped(2);
+                let state = Some(Box::new(engine.clone()));
+                let header = Header::new(config.clone(), 7, Secrets::Kept);
+                write_header(&mut out, &Header { beginning, state, ..header }).unwrap();
+            }
+            let mut line = Vec::new();
+            write_input(&mut line, now, &input).unwrap();
+            effects.clear();
+            engine.handle(now, input, &mut effects);
+            write_effects(&mut line, &effects, engine.digest()).unwrap();
+            if nth >= 2 {
+                out.extend(line);
+            }
+        }
+        let text = String::from_utf8(out).unwrap();
+        let Outcome::Same { steps, digest, .. } = replayed(&text).unwrap() else {
+            panic!("the replay differs");
+        };
+        assert_eq!((steps, digest), (3, Hex(engine.digest())));
     }
 
     #[test]

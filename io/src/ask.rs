@@ -10,6 +10,7 @@ use steersman_engine::status::Status;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::limits::ASKS_MAX;
+use crate::record::Memory;
 
 /// One question from the control plane.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ pub enum Ask {
     Status(oneshot::Sender<Status>),
     /// Somebody wants to see events from now on.
     Events(Subscriber),
-    /// Answered with what the recorder holds, as a trace file.
-    Trace(oneshot::Sender<Bytes>),
+    /// Answered with what the recorder holds.
+    Trace(oneshot::Sender<Memory>),
 }
 
 /// The asking end of the queue.

@@ -10,6 +10,7 @@ use steersman_engine::{Effect, Engine, Event, Input, Stamp};
 use tokio::sync::mpsc;
 
 use crate::ask::{Asker, Subscriber};
+use crate::record::Memory;
 
 /// The ways to the driver, for those who go along with it.
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ pub trait Companions {
     fn subscribe(&mut self, subscriber: Subscriber);
 
     /// Gives what the recorder holds.
-    fn trace(&self) -> bytes::Bytes;
+    fn trace(&self) -> Memory;
 
     /// Says something worth the log, if there is something.
     fn complaint(&mut self) -> Option<String>;
@@ -89,8 +90,8 @@ impl Companions for NoCompanions {
 
     fn subscribe(&mut self, _subscriber: Subscriber) {}
 
-    fn trace(&self) -> bytes::Bytes {
-        bytes::Bytes::new()
+    fn trace(&self) -> Memory {
+        Memory::default()
     }
 
     fn complaint(&mut self) -> Option<String> {

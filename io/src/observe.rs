@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use steersman_engine::config::Config;
 use steersman_engine::consul::{ConsulOp, ConsulRequest};
 use steersman_engine::effect::Message;
@@ -17,7 +16,7 @@ use crate::companions::{Companions, Ways};
 use crate::consul::{Carrier, Network};
 use crate::control::{self, Feed};
 use crate::driver::Setup;
-use crate::record::{Recorder, Recording};
+use crate::record::{Memory, Recorder, Recording};
 use crate::telemetry::{self, Telemetry};
 
 /// Everybody who looks on.
@@ -76,9 +75,7 @@ impl Companions for Observers {
     }
 
     fn end_step(&mut self, engine: &Engine, effects: &[Effect]) {
-        if self.recorder.is_on() {
-            self.recorder.end_step(effects, engine.digest());
-        }
+        self.recorder.end_step(effects, engine);
         for effect in effects {
             if let Effect::Log(record) = effect
                 && let Message::WatchChanged { watch, count } = &record.message
@@ -123,8 +120,8 @@ impl Companions for Observers {
         self.feed.subscribe(subscriber);
     }
 
-    fn trace(&self) -> Bytes {
-        self.recorder.trace()
+    fn trace(&self) -> Memory {
+        self.recorder.memory()
     }
 
     fn complaint(&mut self) -> Option<String> {

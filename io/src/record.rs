@@ -2,8 +2,9 @@
 //! for, in a file for `steersman replay`.
 //!
 //! The driver calls [`Recorder::begin_step`] before and [`Recorder::end_step`] after each
-//! [`Engine::handle`](steersman_engine::Engine::handle). The file is written by a thread of its own
-//! behind a bounded queue: a disk that is too slow ends the recording, never delays a decision.
+//! [`Engine::handle`]. The file is written by a thread of its own behind a bounded queue: a disk
+//! that is too slow ends the recording, never delays a decision. What memory holds begins with a
+//! state of the machine once the beginning is dropped, so that it can be replayed after months.
 //!
 //! Values of variables (`putenv`, and `env` in a configuration) may be secrets. They are replaced,
 //! equal values by equal words, so that a replay still takes the same turns; `-record-secrets`
@@ -14,16 +15,17 @@ mod redact;
 mod ring;
 mod sink;
 
+use std::borrow::Cow;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use steersman_engine::config::Config;
 use steersman_engine::trace::{self, Beginning, Ending, Header, Secrets};
-use steersman_engine::{Effect, Input, Stamp};
+use steersman_engine::{Effect, Engine, Input, Stamp};
 
 use crate::limits::TRACE_RING_BYTES;
-use redact::{Redactor, Values};
+use redact::{Given, Redactor};
 use ring::Ring;
 use sink::Sink;
 
@@ -49,11 +51,17 @@ impl Default for Recording {
 pub struct Recorder {
     ring: Option<Ring>,
     sink: Option<Sink>,
-    redactor: Option<Redactor>,
+    run: Run,
+    line: Vec<u8>,
+    given: Given,
+}
+
+/// What every trace of a run says about it.
+#[derive(Clone, Debug, Default)]
+struct Run {
     config: Config,
     seed: u64,
-    step: Vec<u8>,
-    values: Values,
+    redactor: Option<Redactor>,
 }
 
 impl Recorder {
@@ -66,76 +74,58 @@ impl Recorder {
             Secrets::Kept => None,
             Secrets::Replaced => Some(Redactor::new()),
         };
-        let mut recorder = Recorder {
-            ring: (recording.ring_bytes > 0).then(|| Ring::new(recording.ring_bytes)),
-            sink: None,
-            redactor,
-            config: config.clone(),
-            seed,
-            step: Vec::new(),
-            values: Values::Made,
-        };
+        let run = Run { config: config.clone(), seed, redactor };
+        let mut sink = None;
         if let Some(path) = &recording.file {
             let mut line = Vec::new();
-            trace::write_header(&mut line, &recorder.header(Beginning::Kept))?;
-            recorder.sink = Some(Sink::create(path, line)?);
+            trace::write_header(&mut line, &run.header(0, None))?;
+            sink = Some(Sink::create(path, line)?);
         }
-        Ok(recorder)
+        let ring = (recording.ring_bytes > 0).then(|| Ring::new(recording.ring_bytes));
+        Ok(Recorder { ring, sink, run, line: Vec::new(), given: Given::default() })
     }
 
-    /// Tells whether anything is recorded; if not, neither steps nor digests are needed.
+    /// Tells whether anything is recorded; if not, no step is needed.
     pub fn is_on(&self) -> bool {
         self.ring.is_some() || self.sink.is_some()
     }
 
     /// Takes down an input, before the engine gets it.
     pub fn begin_step(&mut self, now: Stamp, input: &Input) {
-        if !self.is_on() {
-            return;
+        if let Some(ring) = &mut self.ring {
+            ring.begin_step(now.mono, now.wall_ms, input);
         }
-        self.step.clear();
-        self.values = Values::after(input);
-        let written = match &self.redactor {
-            Some(redactor) => trace::write_input(&mut self.step, now, &redactor.input(input)),
-            None => trace::write_input(&mut self.step, now, input),
-        };
-        self.stop_on_error(written);
+        if self.sink.is_some() {
+            self.line.clear();
+            self.given = Given::by(input);
+            let input = self.run.input(input);
+            let written = trace::write_input(&mut self.line, now, &input);
+            self.stop_on_error(written);
+        }
     }
 
-    /// Takes down what the input caused.
-    pub fn end_step(&mut self, effects: &[Effect], digest: u64) {
+    /// Takes down what the input caused; `engine` is the machine after it.
+    pub fn end_step(&mut self, effects: &[Effect], engine: &Engine) {
         if !self.is_on() {
             return;
         }
-        let written = match &self.redactor {
-            Some(redactor) => {
-                let effects = redactor.effects(effects, self.values);
-                trace::write_effects(&mut self.step, &effects, digest)
-            }
-            None => trace::write_effects(&mut self.step, effects, digest),
-        };
-        self.stop_on_error(written);
+        let digest = engine.digest();
         if let Some(ring) = &mut self.ring {
-            ring.push(&self.step);
+            ring.end_step(effects, digest, engine);
+        }
+        if self.sink.is_some() {
+            let effects = self.run.effects(effects, &self.given);
+            let written = trace::write_effects(&mut self.line, &effects, digest);
+            self.stop_on_error(written);
         }
         if let Some(sink) = &mut self.sink {
-            sink.push(&self.step);
+            sink.push(&self.line);
         }
     }
 
-    /// Gives what memory holds, as a trace.
-    pub fn trace(&self) -> Bytes {
-        let mut text = Vec::new();
-        let dropped = self.ring.as_ref().map_or(0, Ring::dropped);
-        let beginning = if dropped == 0 { Beginning::Kept } else { Beginning::Dropped(dropped) };
-        if trace::write_header(&mut text, &self.header(beginning)).is_ok() {
-            for line in self.ring.iter().flat_map(Ring::lines) {
-                text.extend_from_slice(line);
-            }
-            // Writing to memory cannot fail.
-            let _ = trace::write_end(&mut text, Ending::Asked);
-        }
-        Bytes::from(text)
+    /// Gives what memory holds.
+    pub fn memory(&self) -> Memory {
+        Memory { ring: self.ring.clone(), run: self.run.clone() }
     }
 
     /// Tells why the file is not whole, once that is known. Told once.
@@ -150,27 +140,63 @@ impl Recorder {
         }
     }
 
-    /// Gives the file being written, if any.
-    pub fn file(&self) -> Option<&Path> {
-        self.sink.as_ref().map(Sink::path)
+    /// A step without a form in JSON would leave a hole: rather record no more.
+    fn stop_on_error(&mut self, written: io::Result<()>) {
+        if let (Err(error), Some(sink)) = (written, &mut self.sink) {
+            sink.stop(format!("cannot record a step: {error}"));
+        }
     }
+}
 
-    fn header(&self, beginning: Beginning) -> Header {
+impl Run {
+    fn header(&self, dropped: u64, state: Option<Box<Engine>>) -> Header {
         let (config, secrets) = match &self.redactor {
             Some(redactor) => (redactor.config(&self.config), Secrets::Replaced),
             None => (self.config.clone(), Secrets::Kept),
         };
-        Header { beginning, ..Header::new(config, self.seed, secrets) }
+        let beginning = if dropped == 0 { Beginning::Kept } else { Beginning::Dropped(dropped) };
+        Header { beginning, state, ..Header::new(config, self.seed, secrets) }
     }
 
-    /// A step without a form in JSON would leave a hole: rather record no more.
-    fn stop_on_error(&mut self, written: io::Result<()>) {
-        if let Err(error) = written {
-            self.ring = None;
-            if let Some(sink) = &mut self.sink {
-                sink.stop(format!("cannot record a step: {error}"));
-            }
+    fn input<'a>(&self, input: &'a Input) -> Cow<'a, Input> {
+        self.redactor.as_ref().map_or(Cow::Borrowed(input), |redactor| redactor.input(input))
+    }
+
+    fn effects<'a>(&self, effects: &'a [Effect], given: &Given) -> Cow<'a, [Effect]> {
+        let redactor = self.redactor.as_ref();
+        redactor.map_or(Cow::Borrowed(effects), |redactor| redactor.effects(effects, given))
+    }
+}
+
+/// What a recorder held in memory at one moment. Making text of it takes a while, so that is done
+/// outside of any decision.
+#[derive(Debug, Default)]
+pub struct Memory {
+    ring: Option<Ring>,
+    run: Run,
+}
+
+impl Memory {
+    /// Writes it as a trace.
+    ///
+    /// # Errors
+    /// Something in it has no form in JSON.
+    pub fn to_trace(&self) -> io::Result<Bytes> {
+        let mut text = Vec::new();
+        let dropped = self.ring.as_ref().map_or(0, Ring::dropped);
+        let mut state = self.ring.as_ref().and_then(Ring::state);
+        if let (Some(redactor), Some(state)) = (&self.run.redactor, &mut state) {
+            redactor.engine(state);
         }
+        trace::write_header(&mut text, &self.run.header(dropped, state))?;
+        for step in self.ring.iter().flat_map(Ring::kept) {
+            let now = Stamp { mono: step.mono, wall_ms: step.wall_ms };
+            trace::write_input(&mut text, now, &self.run.input(&step.input))?;
+            let effects = self.run.effects(&step.effects, &Given::by(&step.input));
+            trace::write_effects(&mut text, &effects, step.digest)?;
+        }
+        trace::write_end(&mut text, Ending::Asked)?;
+        Ok(Bytes::from(text))
     }
 }
 
@@ -222,7 +248,7 @@ mod tests {
             let mut effects = Vec::new();
             recorder.begin_step(now, &input);
             engine.handle(now, input, &mut effects);
-            recorder.end_step(&effects, engine.digest());
+            recorder.end_step(&effects, &engine);
         }
         recorder
     }
@@ -260,16 +286,39 @@ mod tests {
     }
 
     #[test]
-    fn memory_replays_as_long_as_nothing_was_dropped() {
+    fn memory_replays_from_the_beginning_while_it_is_there() {
         let recorder = record(&Recording::default(), 1);
-        assert_same(&replay(&recorder.trace()), Ending::Asked);
-        let small = Recording { ring_bytes: 4096, ..Recording::default() };
-        let text = record(&small, 50).trace();
+        let text = recorder.memory().to_trace().unwrap();
+        assert_same(&replay(&text), Ending::Asked);
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        assert!(!text.contains("hunter2") && !text.contains("swordfish"), "{text}");
+    }
+
+    #[test]
+    fn memory_replays_from_a_state_once_the_beginning_was_dropped() {
+        for secrets in [Secrets::Kept, Secrets::Replaced] {
+            let small = Recording { ring_bytes: 8192, secrets, ..Recording::default() };
+            let recorder = record(&small, 100);
+            assert!(recorder.ring.as_ref().unwrap().bytes() <= 8192 + 2048);
+            let text = recorder.memory().to_trace().unwrap();
+            let mut reader = Reader::new(&*text).unwrap();
+            let Beginning::Dropped(dropped) = reader.header().beginning else { panic!("whole") };
+            let outcome = trace::replay(&mut reader).unwrap();
+            let Outcome::Same { steps, .. } = outcome else { panic!("{outcome:?}") };
+            assert!(dropped > 100 && steps > 10, "{dropped} dropped, {steps} kept");
+            assert_eq!(dropped + steps, inputs().len() as u64 + 990);
+            let text = String::from_utf8(text.to_vec()).unwrap();
+            assert_eq!(text.contains("hunter2"), secrets == Secrets::Kept);
+        }
+    }
+
+    #[test]
+    fn memory_too_small_for_a_state_says_what_is_missing() {
+        let tiny = Recording { ring_bytes: 600, ..Recording::default() };
+        let text = record(&tiny, 50).memory().to_trace().unwrap();
         let mut reader = Reader::new(&*text).unwrap();
-        let Beginning::Dropped(dropped) = reader.header().beginning else { panic!("whole") };
-        assert!(dropped > 0);
-        assert!(trace::replay(&mut reader).is_err());
-        assert!(text.len() < 4096 + 2048, "{} bytes", text.len());
+        let error = trace::replay(&mut reader).unwrap_err().to_string();
+        assert!(error.contains("steps of the run were dropped"), "{error}");
     }
 
     #[test]
@@ -277,7 +326,7 @@ mod tests {
         let off = Recording { ring_bytes: 0, ..Recording::default() };
         let recorder = record(&off, 1);
         assert!(!recorder.is_on());
-        let text = recorder.trace();
+        let text = recorder.memory().to_trace().unwrap();
         assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), 2);
     }
 

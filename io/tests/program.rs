@@ -517,6 +517,27 @@ fn trace_of_memory_is_asked_for_and_replayed() {
 }
 
 #[test]
+fn trace_of_memory_replays_when_the_beginning_was_dropped() {
+    let place = Place::new(
+        r#"jobs: [{ name: "often", exec: "true", env: { PASSWORD: "hunter2" },
+            when: { interval: "5ms" } }]"#,
+    );
+    let supervisor = place.start(&["-record-ring", "16384"]);
+    let file = place.text_path("memory");
+    let replayed = until("steps are dropped", || {
+        place.ask_well(&["trace", "--out", &file]);
+        let output = output(&["replay", &file, "--json"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (found["dropped"].as_u64() > Some(100)).then_some(found)
+    });
+    assert_eq!(replayed["outcome"], "same");
+    assert!(replayed["steps"].as_u64() > Some(10), "{replayed}");
+    assert!(!fs::read_to_string(&file).unwrap().contains("hunter2"));
+    supervisor.stop();
+}
+
+#[test]
 fn recording_that_cannot_begin_keeps_the_run_from_beginning() {
     let place = Place::new(SLEEPER);
     let output = output(&["-config", &place.config(), "-record", "/does/not/exist/trace"]);

@@ -200,7 +200,11 @@ pub(super) fn outcome(file: &str, header: &Header, outcome: &Outcome) -> String 
                 Some(Ending::Overrun) => "the recording stopped early: the disk was too slow",
                 None => "the recording has no end: the run was killed, or still goes on",
             };
-            format!("{file}: same: {steps} steps, digest {digest}; {end}")
+            let dropped = match header.beginning {
+                Beginning::Kept => String::new(),
+                Beginning::Dropped(dropped) => format!(" after {dropped} that were dropped"),
+            };
+            format!("{file}: same: {steps} steps{dropped}, digest {digest}; {end}")
         }
         Outcome::Differs(difference) => {
             format!("{file}: {}{}", difference_text(difference), engine_note(header))
@@ -243,10 +247,14 @@ fn json_of(value: &impl serde::Serialize) -> String {
 
 /// Shows what a replay found, for tools.
 pub(super) fn outcome_json(file: &str, header: &Header, outcome: &Outcome) -> Value {
+    let dropped = match header.beginning {
+        Beginning::Kept => 0,
+        Beginning::Dropped(dropped) => dropped,
+    };
     let about = json!({
         "file": file,
         "engine": header.engine,
-        "whole": header.beginning == Beginning::Kept,
+        "dropped": dropped,
     });
     let found = match outcome {
         Outcome::Same { steps, digest, end } => {

@@ -266,7 +266,13 @@ async fn status(context: &Context) -> Said {
 
 async fn trace(context: &Context) -> Response<AnswerBody> {
     match ask(context, Ask::Trace).await {
-        Some(trace) => bytes_response(trace, JSON_LINES),
+        Some(memory) => {
+            let text = tokio::task::spawn_blocking(move || memory.to_trace()).await;
+            match text.map_err(std::io::Error::other).flatten() {
+                Ok(text) => bytes_response(text, JSON_LINES),
+                Err(error) => whole(problem(500, format!("cannot write the trace: {error}"))),
+            }
+        }
         None => whole(gone()),
     }
 }

@@ -9,29 +9,26 @@ use std::sync::Arc;
 
 use steersman_engine::config::{Command, Config, Job};
 use steersman_engine::input::Control;
-use steersman_engine::{Effect, Input};
+use steersman_engine::{Effect, Engine, Input};
 
 /// Replaces values with words that only say whether they are equal.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Redactor {
     // Random at each start, so that a short secret cannot be found by trying.
     key: RandomState,
 }
 
-/// Where the values of variables in effects come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Values {
-    /// Somebody gave them over the control plane.
-    Given,
-    /// The engine made them.
-    Made,
-}
+/// The variables whose values somebody gave over the control plane, rather than the engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Given(Vec<Box<str>>);
 
-impl Values {
-    /// Tells where the values in the effects of an input come from.
-    pub(super) fn after(input: &Input) -> Values {
+impl Given {
+    /// Gives the variables that an input sets.
+    pub(super) fn by(input: &Input) -> Given {
         match input {
-            Input::Control { command: Control::PutEnv(_), .. } => Values::Given,
+            Input::Control { command: Control::PutEnv(pairs), .. } => {
+                Given(pairs.iter().map(|pair| pair.0.clone()).collect())
+            }
             Input::Control { .. }
             | Input::Loaded { .. }
             | Input::Begin
@@ -41,8 +38,12 @@ impl Values {
             | Input::Exited { .. }
             | Input::TreeGone { .. }
             | Input::Consul { .. }
-            | Input::Signal(_) => Values::Made,
+            | Input::Signal(_) => Given::default(),
         }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|given| **given == *name)
     }
 }
 
@@ -79,21 +80,22 @@ impl Redactor {
     }
 
     /// Replaces the values in effects.
-    pub(super) fn effects<'a>(&self, effects: &'a [Effect], of: Values) -> Cow<'a, [Effect]> {
-        if effects.iter().all(|effect| self.effect(effect, of).is_none()) {
+    pub(super) fn effects<'a>(&self, effects: &'a [Effect], given: &Given) -> Cow<'a, [Effect]> {
+        if effects.iter().all(|effect| self.effect(effect, given).is_none()) {
             return Cow::Borrowed(effects);
         }
-        let replaced =
-            effects.iter().map(|effect| self.effect(effect, of).unwrap_or_else(|| effect.clone()));
+        let replaced = effects
+            .iter()
+            .map(|effect| self.effect(effect, given).unwrap_or_else(|| effect.clone()));
         Cow::Owned(replaced.collect())
     }
 
-    fn effect(&self, effect: &Effect, of: Values) -> Option<Effect> {
+    fn effect(&self, effect: &Effect, given: &Given) -> Option<Effect> {
         match effect {
             Effect::Start { run, command } if !command.env.is_empty() => {
                 Some(Effect::Start { run: *run, command: self.command(command) })
             }
-            Effect::SetVariable { name, value: Some(value) } if of == Values::Given => {
+            Effect::SetVariable { name, value: Some(value) } if given.has(name) => {
                 let value = Some(self.value(value));
                 Some(Effect::SetVariable { name: name.clone(), value })
             }
@@ -117,11 +119,16 @@ impl Redactor {
     pub(super) fn config(&self, config: &Config) -> Config {
         let mut config = config.clone();
         for job in &mut config.jobs {
-            if commands(job).any(|command| !command.env.is_empty()) {
+            if has_values(job) {
                 *job = Arc::new(self.job(job));
             }
         }
         config
+    }
+
+    /// Replaces the values in a machine.
+    pub(super) fn engine(&self, engine: &mut Engine) {
+        engine.redefine(&|job| has_values(job).then(|| self.job(job)));
     }
 
     fn job(&self, job: &Job) -> Job {
@@ -153,8 +160,9 @@ impl Redactor {
     }
 }
 
-fn commands(job: &Job) -> impl Iterator<Item = &Arc<Command>> {
-    job.command.iter().chain(job.health.iter().filter_map(|health| health.command.as_ref()))
+fn has_values(job: &Job) -> bool {
+    let check = job.health.as_ref().and_then(|health| health.command.as_ref());
+    job.command.iter().chain(check).any(|command| !command.env.is_empty())
 }
 
 #[cfg(test)]
@@ -178,7 +186,7 @@ mod tests {
         let name = "CONTAINERPILOT_APP_PID".into();
         let effects = [Effect::SetVariable { name, value: Some(Box::from("77")) }];
         let redacted = Redactor::new();
-        assert_eq!(*redacted.effects(&effects, Values::after(&Input::Tick)), effects);
+        assert_eq!(*redacted.effects(&effects, &Given::by(&Input::Tick)), effects);
     }
 
     #[test]
@@ -198,7 +206,7 @@ mod tests {
         let texts = [
             serde_json::to_string(&redactor.input(&input)).unwrap(),
             serde_json::to_string(&redactor.input(&loaded)).unwrap(),
-            serde_json::to_string(&redactor.effects(&effects, Values::after(&input))).unwrap(),
+            serde_json::to_string(&redactor.effects(&effects, &Given::by(&input))).unwrap(),
             serde_json::to_string(&redactor.config(&config)).unwrap(),
         ];
         for text in texts {

@@ -1,72 +1,186 @@
-//! The last steps, in bounded memory.
+//! The last steps, in bounded memory, such that they can be replayed.
+//!
+//! Two segments, each with the state it begins with: when the younger one is full the older one
+//! goes. Steps are kept in a compact form (postcard) and become text only when somebody asks.
 
 use std::collections::VecDeque;
 
-/// Whole lines, the oldest dropped first.
-#[derive(Debug)]
-pub(super) struct Ring {
-    lines: VecDeque<Box<[u8]>>,
-    bytes: usize,
-    bytes_max: usize,
-    dropped: u64,
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use steersman_engine::{Effect, Engine, Input, Time};
+
+/// The steps of a run since a state.
+#[derive(Clone, Debug)]
+struct Segment {
+    start: Start,
+    frames: Vec<u8>,
+    steps: u64,
 }
 
-/// What a line costs besides its text: pointer, length, and the allocator's own.
-const LINE_OVERHEAD: usize = 32;
+/// What a segment begins with.
+#[derive(Clone, Debug)]
+enum Start {
+    /// The beginning of the run.
+    Beginning,
+    /// A state, written down.
+    State(Box<[u8]>),
+    /// A state that was too large to keep.
+    Unknown,
+}
+
+impl Segment {
+    fn bytes(&self) -> usize {
+        let start = match &self.start {
+            Start::Beginning | Start::Unknown => 0,
+            Start::State(state) => state.len(),
+        };
+        start + self.frames.len()
+    }
+}
+
+/// Whole steps, the oldest dropped first.
+#[derive(Clone, Debug)]
+pub(super) struct Ring {
+    segments: VecDeque<Segment>,
+    bytes_max: usize,
+    /// Steps before the oldest segment.
+    dropped: u64,
+    /// The step being taken down.
+    frame: Vec<u8>,
+}
+
+/// One step, read back.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) mono: Time,
+    pub(super) wall_ms: i64,
+    pub(super) input: Input,
+    pub(super) effects: Vec<Effect>,
+    pub(super) digest: u64,
+}
+
+/// How much of its room a segment may use for its state.
+const STATE_SHARE: usize = 2;
 
 impl Ring {
-    /// Builds an empty ring.
+    /// Builds the ring of a run that has not begun.
     pub(super) fn new(bytes_max: usize) -> Ring {
-        Ring { lines: VecDeque::new(), bytes: 0, bytes_max, dropped: 0 }
+        let first = Segment { start: Start::Beginning, frames: Vec::new(), steps: 0 };
+        let segments = VecDeque::from([first]);
+        Ring { segments, bytes_max, dropped: 0, frame: Vec::new() }
     }
 
-    /// Keeps a line, and drops old ones to make room. A line that has no room at all is dropped
-    /// too.
-    pub(super) fn push(&mut self, line: &[u8]) {
-        let cost = line.len() + LINE_OVERHEAD;
-        while self.bytes + cost > self.bytes_max {
-            let Some(oldest) = self.lines.pop_front() else {
-                self.dropped += 1;
-                return;
-            };
-            self.bytes -= oldest.len() + LINE_OVERHEAD;
-            self.dropped += 1;
+    /// Takes down the first half of a step.
+    pub(super) fn begin_step(&mut self, mono: Time, wall_ms: i64, input: &Input) {
+        self.frame.clear();
+        append(&mut self.frame, &(mono, wall_ms, input));
+    }
+
+    /// Takes down the second half of a step, after which the machine is `engine`.
+    pub(super) fn end_step(&mut self, effects: &[Effect], digest: u64, engine: &Engine) {
+        append(&mut self.frame, &(effects, digest));
+        let room = self.segment_bytes_max();
+        if self.frame.len() > room {
+            // There is no room for it at all: begin again after it.
+            self.dropped += self.steps() + 1;
+            self.segments.clear();
+            self.begin_segment(engine);
+            return;
         }
-        self.bytes += cost;
-        self.lines.push_back(line.into());
+        if let Some(youngest) = self.segments.back_mut() {
+            youngest.frames.extend_from_slice(&self.frame);
+            youngest.steps += 1;
+        }
+        if self.segments.back().is_none_or(|youngest| youngest.bytes() > room) {
+            self.begin_segment(engine);
+        }
+        // A large step must not keep its room for ever.
+        self.frame.shrink_to(room / 8);
     }
 
-    /// Gives the lines, oldest first.
-    pub(super) fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.lines.iter().map(|line| &**line)
+    fn begin_segment(&mut self, engine: &Engine) {
+        while self.segments.len() > 1 {
+            self.dropped += self.segments.pop_front().map_or(0, |oldest| oldest.steps);
+        }
+        if let Some(full) = self.segments.back_mut() {
+            full.frames.shrink_to_fit();
+        }
+        let mut state = Vec::new();
+        append(&mut state, engine);
+        let start = if state.len() > self.segment_bytes_max() / STATE_SHARE {
+            Start::Unknown
+        } else {
+            Start::State(state.into())
+        };
+        self.segments.push_back(Segment { start, frames: Vec::new(), steps: 0 });
     }
 
-    /// Tells how many lines were dropped.
+    fn segment_bytes_max(&self) -> usize {
+        self.bytes_max / 2
+    }
+
+    /// Tells how many steps it holds.
+    pub(super) fn steps(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.steps).sum()
+    }
+
+    /// Tells how many steps were dropped.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ring_keeps_the_last_lines_within_its_bytes() {
-        let mut ring = Ring::new(3 * (8 + LINE_OVERHEAD));
-        for n in 0..10 {
-            ring.push(format!("line {n:02}\n").as_bytes());
+    /// Gives the machine before the oldest step; none at the beginning, or when it was too large.
+    pub(super) fn state(&self) -> Option<Box<Engine>> {
+        match &self.segments.front()?.start {
+            Start::State(state) => postcard::from_bytes(state).ok().map(Box::new),
+            Start::Beginning | Start::Unknown => None,
         }
-        let lines: Vec<_> = ring.lines().collect();
-        assert_eq!(lines, [b"line 07\n", b"line 08\n", b"line 09\n"]);
-        assert_eq!(ring.dropped(), 7);
     }
 
-    #[test]
-    fn line_larger_than_the_ring_is_counted_as_dropped() {
-        let mut ring = Ring::new(100);
-        ring.push(b"short\n");
-        ring.push(&[b'x'; 200]);
-        assert_eq!((ring.lines().count(), ring.dropped()), (0, 2));
+    /// Gives the steps, oldest first.
+    pub(super) fn kept(&self) -> impl Iterator<Item = Kept> {
+        self.segments.iter().flat_map(|segment| {
+            let mut rest = &*segment.frames;
+            std::iter::from_fn(move || {
+                // What was written by this very program reads back; if not, the trace ends here.
+                let first = postcard::take_from_bytes::<(Time, i64, Input)>(rest);
+                let ((mono, wall_ms, input), after) = first.ok()?;
+                let second = postcard::take_from_bytes::<(Vec<Effect>, u64)>(after);
+                let ((effects, digest), after) = second.ok()?;
+                rest = after;
+                Some(Kept { mono, wall_ms, input, effects, digest })
+            })
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.segments.iter().map(|it| it.bytes() - it.frames.len() + it.frames.capacity()).sum()
+    }
+}
+
+/// Appends a value in its compact form.
+fn append(to: &mut Vec<u8>, value: &impl Serialize) {
+    // Writing to memory cannot fail, and every value of the engine has a form.
+    let _ = postcard::serialize_with_flavor(value, Appending(to));
+}
+
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appending<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }

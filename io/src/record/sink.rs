@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,7 +16,6 @@ use crate::limits::{TRACE_FINISH_PATIENCE, TRACE_LINES_WAITING_MAX};
 /// The file of a recording.
 #[derive(Debug)]
 pub(super) struct Sink {
-    path: PathBuf,
     lines: Option<SyncSender<Word>>,
     done: Receiver<()>,
     thread: JoinHandle<()>,
@@ -46,7 +45,7 @@ impl Sink {
             }
             drop(finished);
         })?;
-        Ok(Sink { path: path.to_owned(), lines: Some(lines), done, thread, failure })
+        Ok(Sink { lines: Some(lines), done, thread, failure })
     }
 
     /// Queues one line; ends the recording when the disk cannot keep up.
@@ -91,11 +90,6 @@ impl Sink {
     pub(super) fn wait(&self) {
         let patience = Duration::from_secs(60);
         assert_eq!(self.done.recv_timeout(patience), Err(RecvTimeoutError::Disconnected));
-    }
-
-    /// Gives the file's path.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 }
 
