@@ -296,8 +296,8 @@ fn request_of(state: &WatchState) -> (ConsulRequest, Duration) {
     let index = state.index;
     let wait = if index == 0 { Duration::ZERO } else { limits::WATCH_WAIT };
     let dc = state.spec.dc.clone();
-    let keys = |key: &Box<str>, recurse: bool| ConsulRequest::Keys {
-        key: key.clone(),
+    let keys = |key: &str, recurse: bool| ConsulRequest::Keys {
+        key: key.into(),
         recurse,
         dc: dc.clone(),
         index,

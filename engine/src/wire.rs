@@ -134,7 +134,7 @@ pub fn decode(request: &ConsulRequest, answer: HttpAnswer<'_>) -> ConsulReply {
 /// Prints a duration in Go's form, exact to the millisecond.
 pub fn go_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
-    if millis % 1000 == 0 { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
+    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
 }
 
 fn registration_json(registration: &Registration) -> Value {
