@@ -13,12 +13,17 @@
 pub mod agenda;
 pub mod clock;
 pub mod consul;
+pub mod explore;
 pub mod fixture;
+pub mod html;
 pub mod node;
 pub mod observer;
 pub mod oracle;
+pub mod property;
 pub mod random;
 pub mod script;
+pub mod shrink;
+pub mod story;
 pub mod tap;
 pub mod world;
 

@@ -1,0 +1,220 @@
+//! One run of a plan: the world, what is done to it, and who judges.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use steersman_engine::config::Name;
+use steersman_engine::{RunKind, Time};
+
+use crate::agenda::{Happening, NodeId};
+use crate::explore::manner::Manners;
+use crate::explore::plan::{Anchor, Casting, Deed, Plan, Point, Setting, When};
+use crate::observer::Keep;
+use crate::property::{Breach, Judge};
+use crate::script::{Director, Role, Script};
+use crate::tap::{Level, Line};
+use crate::world::World;
+
+/// What came out of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Performance {
+    /// What was broken first.
+    pub breach: Option<Breach>,
+    /// Everything that was tapped, in order.
+    pub lines: Vec<Line>,
+    /// When the run ended.
+    pub end: Time,
+    /// How many inputs the engines took in.
+    pub inputs: u64,
+    /// A hash of every state of every engine, in order.
+    pub fingerprint: u64,
+}
+
+/// Gives the parts of a plan, and the ordinary ones besides.
+#[derive(Clone, Debug)]
+pub struct PlannedParts {
+    names: Vec<Arc<str>>,
+    manners: Manners,
+    castings: BTreeMap<(u16, Name, RunKind, u32), Script>,
+}
+
+impl PlannedParts {
+    /// Takes in a plan.
+    pub fn new(setting: &Setting, plan: &Plan) -> PlannedParts {
+        let key = |casting: &Casting| {
+            let node = u16::try_from(setting.node(&casting.node)?).ok()?;
+            Some((node, casting.job.clone(), casting.kind, casting.nth))
+        };
+        let castings = plan.castings.iter();
+        let castings = castings.filter_map(|one| Some((key(one)?, one.script.clone()))).collect();
+        let names = setting.nodes.iter().map(|node| node.name.clone()).collect();
+        PlannedParts { names, manners: setting.manners.clone(), castings }
+    }
+}
+
+impl Director for PlannedParts {
+    fn script(&self, role: &Role, _at: Time, nth: u32) -> Script {
+        let (node, job, kind) = role;
+        let planned = self.castings.get(&(node.0, job.clone(), *kind, nth));
+        planned.cloned().unwrap_or_else(|| {
+            let name = self.names.get(node.index()).cloned().unwrap_or_default();
+            self.manners.ordinary(&(name, job.clone(), *kind))
+        })
+    }
+}
+
+/// Runs a plan to its end, or to the first breach.
+pub fn perform(
+    setting: &Setting,
+    plan: &Plan,
+    director: Arc<dyn Director>,
+    judge: &mut Judge,
+    level: Level,
+) -> Performance {
+    let mut run = Run::new(setting, plan, director, level);
+    run.go(judge, plan.end);
+    let breach = judge.breach().cloned();
+    Performance {
+        breach,
+        end: run.world.now(),
+        inputs: run.world.observer().inputs(),
+        fingerprint: run.world.fingerprint(),
+        lines: run.kept,
+    }
+}
+
+/// A run under way.
+struct Run<'a> {
+    setting: &'a Setting,
+    world: World,
+    /// What is still to be done, the last first.
+    deeds: Vec<(Time, usize, &'a Deed)>,
+    anchored: Vec<(&'a Anchor, usize, &'a Deed)>,
+    is_kept: bool,
+    kept: Vec<Line>,
+    fresh: Vec<Line>,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        setting: &'a Setting,
+        plan: &'a Plan,
+        director: Arc<dyn Director>,
+        level: Level,
+    ) -> Run<'a> {
+        let mut world = World::new(plan.seed);
+        if plan.ties {
+            world.draw_ties();
+        }
+        world.observer_mut().set_keep(Keep::OracleOnly);
+        world.observer_mut().tap().set_level(level.max(Level::Signs));
+        world.playbook().set_director(director);
+        for node in &setting.nodes {
+            world.add_node(node.setup(plan.seed), |engine| {
+                if let Some(prepare) = &setting.prepare {
+                    prepare(engine);
+                }
+            });
+        }
+        let mut run = Run {
+            setting,
+            world,
+            deeds: Vec::new(),
+            anchored: Vec::new(),
+            is_kept: level == Level::Everything,
+            kept: Vec::new(),
+            fresh: Vec::new(),
+        };
+        for (nth, deed) in plan.deeds.iter().enumerate() {
+            match &deed.when {
+                When::At(at) => run.deeds.push((*at, nth, deed)),
+                When::After { anchor, .. } => run.anchored.push((anchor, nth, deed)),
+            }
+        }
+        run.sort_deeds();
+        run
+    }
+
+    fn go(&mut self, judge: &mut Judge, end: Time) {
+        judge.begin(&self.world);
+        loop {
+            let due = self.world.next_due().filter(|due| *due <= end);
+            let deed = self.deeds.last().map(|(at, ..)| *at).filter(|at| *at <= end);
+            match (due, deed) {
+                (None, None) => break,
+                (due, Some(at)) if due.is_none_or(|due| at < due) => self.do_next(),
+                _ => self.step(),
+            }
+            if self.judge(judge) {
+                return;
+            }
+        }
+        self.world.run_until(end);
+        judge.end(&self.world);
+    }
+
+    fn judge(&mut self, judge: &mut Judge) -> bool {
+        self.world.observer_mut().tap().drain_into(&mut self.fresh);
+        judge.take_in(&self.world, &self.fresh);
+        match self.is_kept {
+            true => self.kept.append(&mut self.fresh),
+            false => self.fresh.clear(),
+        }
+        judge.breach().is_some()
+    }
+
+    fn do_next(&mut self) {
+        let Some((at, _, deed)) = self.deeds.pop() else { return };
+        self.world.run_until(at);
+        let Some(node) = self.setting.node(&deed.node) else { return };
+        let Ok(node) = u16::try_from(node) else { return };
+        self.world.act(NodeId(node), deed.action.clone());
+    }
+
+    fn step(&mut self) {
+        if let Some((_, node, happening)) = self.world.step()
+            && !self.anchored.is_empty()
+        {
+            self.release(node, happening);
+        }
+    }
+
+    /// Finds a time for the deeds that waited for something that has just happened.
+    fn release(&mut self, node: NodeId, happening: Happening) {
+        let Some(name) = self.name_of(node, happening) else { return };
+        let now = self.world.now();
+        let before = self.deeds.len();
+        self.anchored.retain(|(anchor, nth, deed)| {
+            if **anchor != name {
+                return true;
+            }
+            if let When::After { delay, .. } = &deed.when {
+                self.deeds.push((now + *delay, *nth, deed));
+            }
+            false
+        });
+        if self.deeds.len() > before {
+            self.sort_deeds();
+        }
+    }
+
+    fn sort_deeds(&mut self) {
+        self.deeds.sort_by_key(|(at, nth, _)| core::cmp::Reverse((*at, *nth)));
+    }
+
+    fn name_of(&self, id: NodeId, happening: Happening) -> Option<Anchor> {
+        anchor_of(&self.world, id, happening)
+    }
+}
+
+/// Names what happened to a process.
+pub(crate) fn anchor_of(world: &World, id: NodeId, happening: Happening) -> Option<Anchor> {
+    let (run, point) = match happening {
+        Happening::Started(run) | Happening::StartFailed(run) => (run, Point::Started),
+        Happening::Ended(run) => (run, Point::Ended),
+        _ => return None,
+    };
+    let node = world.node(id);
+    let job = node.job_name(run.job);
+    Some(Anchor { node: Arc::from(node.name()), job, kind: run.kind, nth: run.nth, point })
+}

@@ -1,0 +1,169 @@
+//! Plans: what a run is made of, as plain data that can be written down and taken apart.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use steersman_engine::config::{Config, Name};
+use steersman_engine::{Engine, RunKind, Time};
+
+use crate::clock::NodeClock;
+use crate::explore::manner::Manners;
+use crate::node::NodeSetup;
+use crate::random::Random;
+use crate::script::Script;
+use crate::world::Action;
+
+/// One node as a scenario gives it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSpec {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// What it begins with.
+    pub config: Config,
+    /// What its monotonic clock shows at the beginning.
+    pub clock_offset: Duration,
+    /// By how many millionths its clocks are too fast.
+    pub clock_rate_ppm: i32,
+}
+
+impl NodeSpec {
+    /// Builds a node with true clocks.
+    pub fn new(name: &str, config: Config) -> NodeSpec {
+        let clock_offset = Duration::ZERO;
+        NodeSpec { name: Arc::from(name), config, clock_offset, clock_rate_ppm: 0 }
+    }
+
+    pub(crate) fn setup(&self, seed: u64) -> NodeSetup {
+        let engine_seed = Random::new(seed).stream(&self.name).draw();
+        let clock = NodeClock::new(self.clock_offset, self.clock_rate_ppm);
+        NodeSetup { clock, engine_seed, ..NodeSetup::new(&self.name, self.config.clone()) }
+    }
+}
+
+/// Everything that is the same in every run of a search.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Setting {
+    /// The nodes.
+    pub nodes: Vec<NodeSpec>,
+    /// How processes behave, where it is not left to the default.
+    pub manners: Manners,
+    /// Prepares every engine; tests plant defects here.
+    #[serde(skip)]
+    pub prepare: Option<Arc<dyn Fn(&mut Engine) + Send + Sync>>,
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.nodes.iter().map(|node| &*node.name).collect();
+        f.debug_struct("Setting").field("nodes", &names).finish_non_exhaustive()
+    }
+}
+
+impl Setting {
+    /// Builds a setting of one node.
+    pub fn of(name: &str, config: Config) -> Setting {
+        let nodes = vec![NodeSpec::new(name, config)];
+        let manners = Manners::of(&nodes);
+        Setting { nodes, manners, prepare: None }
+    }
+
+    /// Finds a node by name.
+    pub fn node(&self, name: &str) -> Option<usize> {
+        self.nodes.iter().position(|node| &*node.name == name)
+    }
+}
+
+/// What decides one run: leaving anything out is a run as well, with the ordinary thing instead.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Seeds the engines, and all that the world draws.
+    pub seed: u64,
+    /// Whether the order of what is due at the same instant is drawn.
+    pub ties: bool,
+    /// Processes that do not behave in the ordinary way, by node, job, kind and number.
+    pub castings: Vec<Casting>,
+    /// What is done from outside, in no particular order.
+    pub deeds: Vec<Deed>,
+    /// When the last trouble ends; what must come eventually is counted from there.
+    pub calm_from: Time,
+    /// When the run ends.
+    pub end: Time,
+}
+
+/// How one process behaves that does not behave in the ordinary way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Casting {
+    /// The node.
+    pub node: Arc<str>,
+    /// The job.
+    pub job: Name,
+    /// The job itself or its check.
+    pub kind: RunKind,
+    /// The how manieth of its kind, from 1.
+    pub nth: u32,
+    /// How it behaves.
+    pub script: Script,
+}
+
+/// Something done to a node from outside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deed {
+    /// When.
+    pub when: When,
+    /// To which node.
+    pub node: Arc<str>,
+    /// What.
+    pub action: Action,
+}
+
+/// An instant: absolute, or named after what it follows.
+///
+/// The second kind keeps its place in the order of events when something before it is taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum When {
+    /// So long after the birth of the world.
+    At(Time),
+    /// So long after something; never, when that does not happen.
+    After {
+        /// What it follows.
+        anchor: Anchor,
+        /// How long after.
+        delay: Duration,
+    },
+}
+
+/// Something that happens to a process, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    /// The node.
+    pub node: Arc<str>,
+    /// The job.
+    pub job: Name,
+    /// The job itself or its check.
+    pub kind: RunKind,
+    /// The how manieth of its kind, from 1.
+    pub nth: u32,
+    /// What happens to it.
+    pub point: Point,
+}
+
+/// A point in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Point {
+    /// It runs, or could not be started.
+    Started,
+    /// Its first process ended.
+    Ended,
+}
+
+impl Plan {
+    /// Counts what is out of the ordinary.
+    pub fn weight(&self) -> usize {
+        self.castings.len() + self.deeds.len()
+    }
+}

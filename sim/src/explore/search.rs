@@ -1,0 +1,239 @@
+//! The search: seeds, several at a time, the same result however many at a time.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::explore::manner::Manners;
+use crate::explore::perform::{Performance, PlannedParts, perform};
+use crate::explore::plan::{Casting, Plan, Setting};
+use crate::explore::swarm::{FaultCounts, FaultSet, Limits, Swarm};
+use crate::property::{Breach, Judge, Suite};
+use crate::random::mix;
+use crate::tap::{Level, Seen};
+
+/// More different breaches than this end a search.
+const BREACHES_MAX: usize = 16;
+
+/// What is searched for, and where.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// The nodes and how their processes behave.
+    pub setting: Arc<Setting>,
+    /// What must hold.
+    pub suite: Arc<Suite>,
+    /// Which kinds of trouble there may be.
+    pub faults: FaultSet,
+    /// How long runs are.
+    pub limits: Limits,
+    /// Done in every run, besides what is drawn.
+    pub deeds: Vec<crate::explore::plan::Deed>,
+    /// Which seeds.
+    pub seeds: Range<u64>,
+    /// Only every so-manieth seed, from the how-manieth: `(index, count)`.
+    pub shard: (u64, u64),
+    /// How many threads.
+    pub jobs: usize,
+    /// Whether every run is made twice and compared.
+    pub check_determinism: bool,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// How many runs were made.
+    pub runs: u64,
+    /// How many inputs engines took in.
+    pub inputs: u64,
+    /// How much time passed in the simulated worlds, in nanoseconds.
+    pub simulated_ns: u128,
+    /// Every different breach, with the first seed that showed it and how many did.
+    pub breaches: Vec<FoundBreach>,
+    /// Which properties were reached at least once.
+    pub reached: Vec<u64>,
+    /// Which jobs ran at least once, by node and name.
+    pub started: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Seeds whose second run went another way.
+    pub unsteady: Vec<u64>,
+    /// A hash over all runs, in order: equal on every machine.
+    pub fingerprint: u64,
+}
+
+/// One breach and who showed it.
+#[derive(Clone, Debug)]
+pub struct FoundBreach {
+    /// What was broken.
+    pub breach: Breach,
+    /// The first seed.
+    pub seed: u64,
+    /// How many seeds.
+    pub count: u64,
+}
+
+/// How far a search has come; read while it runs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Runs made.
+    pub runs: AtomicU64,
+    /// Inputs taken in.
+    pub inputs: AtomicU64,
+    /// Breaches seen, repeated ones included.
+    pub breaches: AtomicU64,
+    /// Set to end the search early.
+    pub stop: AtomicBool,
+    /// What trouble was made.
+    pub faults: Arc<FaultCounts>,
+}
+
+impl Found {
+    fn of(properties: usize) -> Found {
+        Found { reached: vec![0; properties], ..Found::default() }
+    }
+
+    /// Adds what others found; the order does not matter.
+    fn add(&mut self, other: Found) {
+        self.runs += other.runs;
+        self.inputs += other.inputs;
+        self.simulated_ns += other.simulated_ns;
+        self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
+        self.started.extend(other.started);
+        self.unsteady.extend(other.unsteady);
+        for (total, reached) in self.reached.iter_mut().zip(other.reached) {
+            *total += reached;
+        }
+        for breach in other.breaches {
+            self.add_breach(breach);
+        }
+    }
+
+    fn add_breach(&mut self, new: FoundBreach) {
+        let known = self.breaches.iter_mut().find(|known| known.breach.is_like(&new.breach));
+        let Some(known) = known else {
+            self.breaches.push(new);
+            return;
+        };
+        known.count += new.count;
+        if new.seed < known.seed {
+            known.seed = new.seed;
+            known.breach = new.breach;
+        }
+    }
+}
+
+impl Search {
+    /// Searches all seeds.
+    pub fn go(&self, progress: &Progress) -> Found {
+        let next = AtomicU64::new(self.seeds.start);
+        let found = Mutex::new(Found::of(self.suite.properties.len()));
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                scope.spawn(|| {
+                    let own = self.work(&next, progress);
+                    found.lock().unwrap_or_else(PoisonError::into_inner).add(own);
+                });
+            }
+        });
+        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        found.breaches.sort_by_key(|breach| breach.seed);
+        found.breaches.truncate(BREACHES_MAX);
+        found.unsteady.sort_unstable();
+        found
+    }
+
+    fn work(&self, next: &AtomicU64, progress: &Progress) -> Found {
+        let mut found = Found::of(self.suite.properties.len());
+        while !progress.stop.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= self.seeds.end {
+                break;
+            }
+            if seed % self.shard.1.max(1) == self.shard.0 {
+                self.run(seed, progress, &mut found);
+            }
+        }
+        found
+    }
+
+    fn run(&self, seed: u64, progress: &Progress, found: &mut Found) {
+        let (performance, judge) = self.perform(seed, Level::Signs, &progress.faults);
+        if self.check_determinism {
+            let (again, _) = self.perform(seed, Level::Signs, &Arc::default());
+            let is_steady = again.fingerprint == performance.fingerprint
+                && again.inputs == performance.inputs
+                && again.breach == performance.breach;
+            if !is_steady {
+                found.unsteady.push(seed);
+            }
+        }
+        progress.runs.fetch_add(1, Ordering::Relaxed);
+        progress.inputs.fetch_add(performance.inputs, Ordering::Relaxed);
+        progress.breaches.fetch_add(u64::from(performance.breach.is_some()), Ordering::Relaxed);
+        found.runs += 1;
+        found.inputs += performance.inputs;
+        found.simulated_ns += u128::from(performance.end.0);
+        let print = mix(performance.fingerprint ^ mix(seed));
+        found.fingerprint = found.fingerprint.wrapping_add(print);
+        for (total, reached) in found.reached.iter_mut().zip(judge.reached()) {
+            *total += u64::from(reached);
+        }
+        for node in &judge.view().nodes {
+            for (name, _) in node.jobs.iter().filter(|(_, job)| job.runs > 0) {
+                let key = (node.name.clone(), name.clone());
+                if !found.started.contains(&key) {
+                    found.started.insert(key);
+                }
+            }
+        }
+        if let Some(breach) = performance.breach {
+            found.add_breach(FoundBreach { breach, seed, count: 1 });
+        }
+    }
+
+    fn perform(&self, seed: u64, level: Level, counts: &Arc<FaultCounts>) -> (Performance, Judge) {
+        let swarm = self.swarm(seed, counts);
+        let mut judge = Judge::new(self.suite.clone(), swarm.plan.calm_from);
+        let parts = Arc::new(swarm.parts);
+        let performance = perform(&self.setting, &swarm.plan, parts, &mut judge, level);
+        (performance, judge)
+    }
+
+    fn swarm(&self, seed: u64, counts: &Arc<FaultCounts>) -> Swarm {
+        let mut swarm = Swarm::draw(&self.setting, seed, self.faults, self.limits, counts);
+        swarm.plan.deeds.extend(self.deeds.iter().cloned());
+        swarm
+    }
+
+    /// Writes down what decided a seed's run: its plan in full.
+    pub fn plan_of(&self, seed: u64) -> Plan {
+        let swarm = self.swarm(seed, &Arc::default());
+        let mut judge = Judge::new(self.suite.clone(), swarm.plan.calm_from);
+        let parts = Arc::new(swarm.parts.clone());
+        let level = Level::Everything;
+        let performance = perform(&self.setting, &swarm.plan, parts, &mut judge, level);
+        let castings = castings_of(&self.setting, &performance);
+        Plan { castings, ..swarm.plan }
+    }
+}
+
+/// Lists the processes that did not behave in the ordinary way.
+fn castings_of(setting: &Setting, performance: &Performance) -> Vec<Casting> {
+    let manners: &Manners = &setting.manners;
+    let castings = performance.lines.iter().filter_map(|line| {
+        let Seen::Cast(run, job, script) = &line.seen else { return None };
+        let node = setting.nodes.get(line.node.index())?.name.clone();
+        if **script == manners.ordinary(&(node.clone(), job.clone(), run.kind)) {
+            return None;
+        }
+        let (job, kind, nth) = (job.clone(), run.kind, run.nth);
+        Some(Casting { node, job, kind, nth, script: (**script).clone() })
+    });
+    castings.collect()
+}
+
+/// Runs a plan again.
+pub fn replay(setting: &Setting, plan: &Plan, suite: &Arc<Suite>, level: Level) -> Performance {
+    let mut judge = Judge::new(suite.clone(), plan.calm_from);
+    let parts = Arc::new(PlannedParts::new(setting, plan));
+    perform(setting, plan, parts, &mut judge, level)
+}

@@ -1,0 +1,393 @@
+//! Random runs with swarms of faults: which kinds, how often and for how long differ from seed to
+//! seed, because fixed rates miss whole regions.
+
+use core::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use steersman_engine::config::Signal;
+use steersman_engine::event::SignalName;
+use steersman_engine::input::{Control, ExitStatus};
+use steersman_engine::{RunKind, Time};
+
+use crate::explore::manner::{Answer, Manner, Span, Way};
+use crate::explore::plan::{Deed, Plan, Setting, When};
+use crate::random::{Random, mix};
+use crate::script::{Child, Director, Role, Script};
+use crate::world::Action;
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {
+        /// A kind of trouble.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Fault { $($(#[$doc])* $variant),+ }
+
+        impl Fault {
+            /// Every kind, in the order of their numbers.
+            pub const ALL: &'static [Fault] = &[$(Fault::$variant),+];
+
+            /// Gives its word in scenarios and reports.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Fault::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+faults! {
+    /// A process ends badly.
+    Crash = "crash",
+    /// A process ends well although it was not to end.
+    EndsEarly = "ends-early",
+    /// A process takes long to start.
+    SlowStart = "slow-start",
+    /// A process cannot be started.
+    StartFails = "start-fails",
+    /// Work takes long.
+    SlowWork = "slow-work",
+    /// A process ignores stop signals.
+    IgnoresStop = "ignores-stop",
+    /// A process takes long to stop.
+    SlowStop = "slow-stop",
+    /// A process leaves a child behind.
+    Leaves = "leaves-child",
+    /// A health check fails.
+    CheckFails = "check-fails",
+    /// A health check takes long, or for ever.
+    CheckHangs = "check-hangs",
+    /// The supervisor is asked to stop.
+    Stop = "stop",
+    /// It is asked again.
+    StopAgain = "stop-again",
+    /// The supervisor gets a signal for its jobs.
+    Signal = "signal",
+    /// The configuration is read again.
+    Reload = "reload",
+    /// A broken configuration is read.
+    BadReload = "bad-reload",
+    /// Maintenance is switched on and off.
+    Maintenance = "maintenance",
+    /// A job is restarted, or gets a signal, over the control plane.
+    Meddling = "meddling",
+    /// The supervisor's process is held up.
+    Pause = "pause",
+    /// The wall clock is set.
+    ClockStep = "clock-step",
+    /// The clocks run fast or slow.
+    ClockRate = "clock-rate",
+}
+
+/// A set of kinds of trouble.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultSet(u32);
+
+impl FaultSet {
+    /// Every kind.
+    pub const EVERY: FaultSet = FaultSet((1 << Fault::ALL.len()) - 1);
+
+    /// Adds a kind.
+    #[must_use]
+    pub const fn with(self, fault: Fault) -> FaultSet {
+        FaultSet(self.0 | 1 << fault as u8)
+    }
+
+    /// Tells whether a kind is in it.
+    pub const fn has(self, fault: Fault) -> bool {
+        self.0 & 1 << fault as u8 != 0
+    }
+}
+
+/// How long runs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long there may be trouble, at most.
+    pub trouble: Duration,
+    /// How long the world may take to settle afterwards.
+    pub settle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { trouble: Duration::from_secs(40), settle: Duration::from_secs(20) }
+    }
+}
+
+/// How often each kind of trouble was made in a search.
+#[derive(Debug, Default)]
+pub struct FaultCounts([AtomicU64; Fault::ALL.len()]);
+
+impl FaultCounts {
+    fn add(&self, fault: Fault) {
+        self.0[fault as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells how often a kind was made.
+    pub fn of(&self, fault: Fault) -> u64 {
+        self.0[fault as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// One seed's run: its plan without castings, and who casts.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    /// What is done from outside, and for how long.
+    pub plan: Plan,
+    /// Who gives the parts.
+    pub parts: SwarmParts,
+}
+
+/// Gives parts as drawn for one seed.
+#[derive(Clone, Debug)]
+pub struct SwarmParts {
+    random: Random,
+    /// The manners of every node, job and kind, with this seed's trouble in them.
+    manners: std::collections::BTreeMap<Role, (Manner, Vec<(Fault, u32)>)>,
+    calm_from: Time,
+    counts: Arc<FaultCounts>,
+}
+
+impl Swarm {
+    /// Draws the run of a seed.
+    pub fn draw(
+        setting: &Setting,
+        seed: u64,
+        allowed: FaultSet,
+        limits: Limits,
+        counts: &Arc<FaultCounts>,
+    ) -> Swarm {
+        let random = Random::new(seed).stream("swarm");
+        let shortest = limits.trouble.min(Duration::from_secs(1));
+        let trouble = Span { from: shortest, to: limits.trouble }.draw(random.stream("trouble"));
+        let calm_from = Time(0) + trouble;
+        let rates = rates(random, allowed);
+        let mut deeds = Vec::new();
+        let mut manners = std::collections::BTreeMap::new();
+        for (index, node) in setting.nodes.iter().enumerate() {
+            let id = crate::agenda::NodeId(u16::try_from(index).unwrap_or(u16::MAX));
+            for job in &node.config.jobs {
+                for kind in [RunKind::Main, RunKind::Check] {
+                    let name = (node.name.clone(), job.name.clone(), kind);
+                    let manner = setting.manners.find(&name).cloned();
+                    let manner = manner.unwrap_or_else(Manner::serving);
+                    let own = rates.iter().copied().filter(|(fault, _)| concerns(*fault, kind));
+                    manners.insert((id, job.name.clone(), kind), (manner, own.collect()));
+                }
+            }
+            let random = random.stream("deeds").stream(&node.name);
+            draw_deeds(&mut deeds, setting, index, &rates, random, trouble);
+        }
+        for deed in &deeds {
+            counts.add(kind_of(&deed.action));
+        }
+        let end = calm_from + limits.settle;
+        let ties = random.stream("ties").happens(500_000);
+        let plan = Plan { seed, ties, castings: Vec::new(), deeds, calm_from, end };
+        let parts = SwarmParts {
+            random: random.stream("parts"),
+            manners,
+            calm_from,
+            counts: counts.clone(),
+        };
+        Swarm { plan, parts }
+    }
+}
+
+/// Draws which kinds come, and how often: half of them, from rare to nearly always.
+fn rates(random: Random, allowed: FaultSet) -> Vec<(Fault, u32)> {
+    let drawn = Fault::ALL.iter().filter(|fault| allowed.has(**fault)).filter_map(|fault| {
+        let random = random.stream("rates").keyed(*fault as u64);
+        if !random.stream("on").happens(500_000) {
+            return None;
+        }
+        let scale = random.stream("scale").below(6);
+        Some((*fault, 1_000_000_u32 >> scale))
+    });
+    drawn.collect()
+}
+
+const fn concerns(fault: Fault, kind: RunKind) -> bool {
+    match fault {
+        Fault::Crash
+        | Fault::EndsEarly
+        | Fault::SlowStart
+        | Fault::SlowWork
+        | Fault::IgnoresStop
+        | Fault::SlowStop => matches!(kind, RunKind::Main),
+        Fault::CheckFails | Fault::CheckHangs => matches!(kind, RunKind::Check),
+        Fault::StartFails | Fault::Leaves => true,
+        _ => false,
+    }
+}
+
+/// Tells what kind of trouble an action is.
+pub(crate) const fn kind_of(action: &Action) -> Fault {
+    match action {
+        Action::Signal(SignalName::Term | SignalName::Int) => Fault::Stop,
+        Action::Signal(_) => Fault::Signal,
+        Action::Control(Control::Reload { .. }) => Fault::Reload,
+        Action::Control(Control::Maintenance(_)) => Fault::Maintenance,
+        Action::WriteConfig(_) => Fault::BadReload,
+        Action::StepWall(_) => Fault::ClockStep,
+        Action::ClockRate(_) => Fault::ClockRate,
+        Action::Pause | Action::Resume => Fault::Pause,
+        Action::Control(_) | Action::EndProcess(..) | Action::Inject(_) => Fault::Meddling,
+    }
+}
+
+fn draw_deeds(
+    deeds: &mut Vec<Deed>,
+    setting: &Setting,
+    index: usize,
+    rates: &[(Fault, u32)],
+    random: Random,
+    trouble: Duration,
+) {
+    let node = &setting.nodes[index];
+    let nanos = u64::try_from(trouble.as_nanos()).unwrap_or(u64::MAX);
+    for (fault, rate) in rates {
+        let random = random.keyed(*fault as u64);
+        let times = times_of(*fault, *rate);
+        for nth in 0..random.stream("times").below(times + 1) {
+            let random = random.keyed(nth);
+            let at = Time(random.stream("at").below(nanos));
+            let mut put = |at: Time, action: Action| {
+                deeds.push(Deed { when: When::At(at), node: node.name.clone(), action });
+            };
+            let later = at + Span::millis(1, 20_000).draw(random.stream("later"));
+            match fault {
+                Fault::Stop | Fault::StopAgain => {
+                    let int = random.stream("int").happens(100_000);
+                    let signal = if int { SignalName::Int } else { SignalName::Term };
+                    put(at, Action::Signal(signal));
+                }
+                Fault::Signal => {
+                    let all = [SignalName::Hup, SignalName::Usr2, SignalName::Usr1];
+                    let signal = random.stream("which").pick(&all).copied();
+                    put(at, Action::Signal(signal.unwrap_or(SignalName::Hup)));
+                }
+                Fault::Reload => {
+                    let all = random.stream("all").happens(500_000);
+                    put(at, Action::Control(Control::Reload { all }));
+                }
+                Fault::BadReload => {
+                    put(at, Action::WriteConfig(Err(Box::from("line 1: cannot read this"))));
+                    put(at + Duration::from_nanos(1), reload());
+                    put(later, Action::WriteConfig(Ok(node.config.clone())));
+                    put(later + Duration::from_nanos(1), reload());
+                }
+                Fault::Maintenance => {
+                    put(at, Action::Control(Control::Maintenance(true)));
+                    put(later, Action::Control(Control::Maintenance(false)));
+                }
+                Fault::Meddling => {
+                    let Some(job) = random.stream("job").pick(&node.config.jobs) else { continue };
+                    let job = Box::from(&*job.name);
+                    let command = match random.stream("verb").below(2) {
+                        0 => Control::RestartJob { job },
+                        _ => Control::SignalJob { job, signal: Signal::TERM },
+                    };
+                    put(at, Action::Control(command));
+                }
+                Fault::Pause => {
+                    put(at, Action::Pause);
+                    put(later.min(Time(nanos)).max(at), Action::Resume);
+                }
+                Fault::ClockStep => {
+                    let by = Span::millis(1_000, 100_000_000).draw(random.stream("by"));
+                    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+                    let back = random.stream("back").happens(500_000);
+                    put(at, Action::StepWall(if back { -by } else { by }));
+                }
+                Fault::ClockRate => {
+                    let all = [-100_000, -500, 500, 100_000];
+                    let rate = random.stream("rate").pick(&all).copied();
+                    put(at, Action::ClockRate(rate.unwrap_or(500)));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A reload of what is in the file.
+const fn reload() -> Action {
+    Action::Control(Control::Reload { all: false })
+}
+
+const fn times_of(fault: Fault, rate: u32) -> u64 {
+    let most = match fault {
+        Fault::Stop | Fault::StopAgain => 1,
+        Fault::Pause | Fault::ClockRate | Fault::BadReload => 2,
+        Fault::Reload | Fault::Maintenance | Fault::ClockStep => 4,
+        Fault::Signal | Fault::Meddling => 8,
+        _ => return 0,
+    };
+    let few = (most * rate as u64).div_ceil(1_000_000);
+    if few == 0 { 1 } else { few }
+}
+
+impl Director for SwarmParts {
+    fn script(&self, role: &Role, at: Time, nth: u32) -> Script {
+        let Some((manner, faults)) = self.manners.get(role) else {
+            return Manner::serving().ordinary();
+        };
+        let key = role.1.bytes().fold(u64::from(role.0.0), |key, byte| mix(key ^ u64::from(byte)));
+        let random = self.random.keyed(key).keyed(role.2 as u64).keyed(u64::from(nth));
+        if at >= self.calm_from {
+            return manner.ordinary();
+        }
+        let mut manner = manner.clone();
+        for (fault, rate) in faults {
+            if random.stream("fault").keyed(*fault as u64).happens(*rate) {
+                self.counts.add(*fault);
+                spoil(&mut manner, *fault, random.stream("spoil").keyed(*fault as u64));
+            }
+        }
+        manner.draw(random)
+    }
+}
+
+/// Makes one process behave badly.
+fn spoil(manner: &mut Manner, fault: Fault, random: Random) {
+    let soon = Span::millis(1, 20_000);
+    match fault {
+        Fault::Crash => {
+            let all = [ExitStatus::Code(1), ExitStatus::Code(143), ExitStatus::Signal(9)];
+            let status = random.pick(&all).copied().unwrap_or(ExitStatus::Code(1));
+            manner.ways = vec![(1, Way::Ends { after: soon, status })];
+        }
+        Fault::EndsEarly => {
+            let status = ExitStatus::Code(0);
+            manner.ways = vec![(1, Way::Ends { after: soon, status })];
+        }
+        Fault::SlowStart => manner.start = soon,
+        Fault::StartFails => manner.start_fails_ppm = 1_000_000,
+        Fault::SlowWork => {
+            if let Some((_, Way::Ends { after, .. })) = manner.ways.first_mut() {
+                *after = Span::millis(10, 60_000);
+            }
+        }
+        Fault::IgnoresStop => manner.answers = vec![(1, Answer::Ignores)],
+        Fault::SlowStop => {
+            let status = ExitStatus::Code(0);
+            manner.answers = vec![(1, Answer::Ends { after: soon, status })];
+        }
+        Fault::Leaves => {
+            let lasts = random.stream("lasts").happens(500_000);
+            let lasts = lasts.then(|| soon.draw(random.stream("how long")));
+            let polite = random.stream("polite").happens(500_000);
+            manner.leaves = (1_000_000, Child { lasts, polite });
+        }
+        Fault::CheckFails => {
+            let way = Way::Ends { after: Span::millis(1, 1_000), status: ExitStatus::Code(1) };
+            manner.ways = vec![(1, way)];
+        }
+        Fault::CheckHangs => {
+            let slow = Way::Ends { after: soon, status: ExitStatus::Code(0) };
+            let way = if random.stream("ever").happens(300_000) { Way::Endless } else { slow };
+            manner.ways = vec![(1, way)];
+        }
+        _ => {}
+    }
+}

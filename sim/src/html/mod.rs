@@ -1,0 +1,313 @@
+//! The story as one page: nothing is fetched, nothing needs a script, equal stories are equal bytes.
+
+mod layout;
+
+use core::fmt::Write as _;
+
+use layout::Layout;
+
+use crate::story::{Lane, LaneKind, Mark, MarkKind, Story, Stretch, Tone, seconds};
+
+const STYLE: &str = include_str!("style.css");
+const GLYPHS: &str = include_str!("glyphs.svg");
+
+/// Writes the page.
+pub fn page(story: &Story) -> String {
+    let mut page = String::with_capacity(32 * 1024);
+    let title = escape(&story.title);
+    let _ = write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{title}</title>\n<style>{STYLE}</style>\n<body>\n{GLYPHS}"
+    );
+    write_head(&mut page, story, &title);
+    write_picture(&mut page, story);
+    write_legend(&mut page, story);
+    write_list(&mut page, story);
+    page.push_str("</body>\n</html>\n");
+    page
+}
+
+fn write_head(page: &mut String, story: &Story, title: &str) {
+    let _ = write!(page, "<header>\n<h1>{title}</h1>\n");
+    match &story.verdict {
+        Some(verdict) => {
+            let last = story.marks.len();
+            let _ = write!(
+                page,
+                "<p class=\"verdict\"><b>Broken</b> at {} — <b>{}</b><br>\
+                 <a href=\"#e{last}\">{}</a></p>\n",
+                seconds(verdict.at),
+                escape(&verdict.property),
+                escape(&verdict.what)
+            );
+        }
+        None => page.push_str("<p class=\"verdict good\"><b>Nothing was broken.</b></p>\n"),
+    }
+    if !story.facts.is_empty() {
+        page.push_str("<dl>\n");
+        for (name, value) in &story.facts {
+            let (name, value) = (escape(name), escape(value));
+            let _ = write!(page, "<div><dt>{name}</dt><dd>{value}</dd></div>\n");
+        }
+        page.push_str("</dl>\n");
+    }
+    page.push_str("</header>\n");
+}
+
+fn write_picture(page: &mut String, story: &Story) {
+    let layout = Layout::new(story);
+    let height = layout.lane_height * layout.rows.len() as f64;
+    let (width, lane_height) = (px(layout.width), px(layout.lane_height));
+    let _ = write!(
+        page,
+        "<main>\n<div class=\"frame\" style=\"--lane:{lane_height}px\">\n<div class=\"names\">\n\
+         <div class=\"corner\">time</div>\n"
+    );
+    for row in &layout.rows {
+        let lane = &story.lanes[row.lane];
+        let (kind, name) = (lane.kind.as_str(), escape(&lane.name));
+        let _ = write!(
+            page,
+            "<div class=\"name {kind}\" title=\"{kind} {name}\"><i>{kind}</i> {name}</div>\n"
+        );
+    }
+    let _ = write!(
+        page,
+        "</div>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"Timeline; the list below says the same\">\n\
+         <div class=\"axis\" style=\"width:{width}px\">\n"
+    );
+    for (x, label) in &layout.labels {
+        let _ = write!(page, "<span style=\"left:{}px\">{label}</span>\n", px(*x));
+    }
+    let _ = write!(
+        page,
+        "</div>\n<div class=\"lanes\" style=\"width:{width}px;height:{}px\">\n",
+        px(height)
+    );
+    for row in &layout.rows {
+        let kind = story.lanes[row.lane].kind.as_str();
+        let top = px(row.middle - layout.lane_height / 2.0);
+        let _ = write!(page, "<div class=\"row {kind}\" style=\"top:{top}px\"></div>\n");
+    }
+    for (x, _) in &layout.labels {
+        let _ = write!(page, "<div class=\"line\" style=\"left:{}px\"></div>\n", px(*x));
+    }
+    let stretches = || story.stretches.iter();
+    for stretch in stretches().filter(|stretch| stretch.tone == Tone::Fault) {
+        write_stretch(page, story, &layout, stretch);
+    }
+    for stretch in stretches().filter(|stretch| stretch.tone != Tone::Fault) {
+        write_stretch(page, story, &layout, stretch);
+    }
+    write_arrows(page, story, &layout, height);
+    for (nth, mark) in story.marks.iter().enumerate() {
+        write_mark(page, story, &layout, nth, mark);
+    }
+    page.push_str("</div>\n</div>\n</div>\n");
+    page.push_str(
+        "<p class=\"hint\">Time runs to the right; gaps are squeezed, order is kept. Point at a mark \
+         or step through them with Tab to read why it happened; Enter leads to its place in the \
+         list.</p>\n</main>\n",
+    );
+}
+
+fn write_stretch(page: &mut String, story: &Story, layout: &Layout, stretch: &Stretch) {
+    let to = stretch.to.unwrap_or(story.end);
+    if to <= stretch.from && stretch.tone != Tone::Fault {
+        return;
+    }
+    let from = layout.at(stretch.lane, stretch.from);
+    let end = match stretch.to {
+        Some(to) => layout.at(stretch.lane, to),
+        None => layout.width,
+    };
+    let width = (end - from).max(6.0);
+    let class = class_of(stretch.tone.as_str());
+    let what = escape(&stretch.what);
+    let until = stretch.to.map_or_else(|| String::from("the end"), seconds);
+    let lane = lane_label(&story.lanes[stretch.lane]);
+    let (left, top) = (px(from), px(layout.middle(stretch.lane)));
+    let place = format!("left:{left}px;top:{top}px;width:{}px", px(width));
+    let text = format!("{}: {what}, from {} to {until}", escape(&lane), seconds(stretch.from));
+    if stretch.tone == Tone::Fault {
+        let _ = write!(
+            page,
+            "<a class=\"s {class}\" style=\"{place}\" tabindex=\"0\" role=\"img\" \
+             aria-label=\"fault: {text}\"><span class=\"tip\"><b>Fault</b> {text}</span></a>\n"
+        );
+    } else {
+        let _ =
+            write!(page, "<div class=\"s {class}\" style=\"{place}\" title=\"{text}\"></div>\n");
+    }
+}
+
+fn write_arrows(page: &mut String, story: &Story, layout: &Layout, height: f64) {
+    let (width, height) = (px(layout.width), px(height));
+    let _ = write!(
+        page,
+        "<svg class=\"arrows\" width=\"{width}\" height=\"{height}\" aria-hidden=\"true\">\n"
+    );
+    for (mark, (x, y)) in story.marks.iter().zip(&layout.marks) {
+        let Some(cause) = mark.cause else { continue };
+        if story.marks[cause].lane == mark.lane || mark.kind == MarkKind::Breach {
+            continue;
+        }
+        let (from_x, from_y) = layout.marks[cause];
+        let bend = (x - from_x).clamp(8.0, 60.0) * 0.6;
+        let _ = write!(
+            page,
+            "<path d=\"M{} {}C{} {} {} {} {} {}\"/>\n",
+            px(from_x),
+            px(from_y),
+            px(from_x + bend),
+            px(from_y),
+            px(x - bend),
+            px(*y),
+            px(x - 6.0),
+            px(*y)
+        );
+    }
+    page.push_str("</svg>\n");
+}
+
+fn write_mark(page: &mut String, story: &Story, layout: &Layout, nth: usize, mark: &Mark) {
+    let (x, y) = layout.marks[nth];
+    let (left, top) = (px(x), px(y));
+    let number = nth + 1;
+    let class = class_of(mark.kind.as_str());
+    let lane = escape(&lane_label(&story.lanes[mark.lane]));
+    let (what, why) = (escape(&mark.what), escape(&mark.why));
+    let at = seconds(mark.at);
+    if mark.kind == MarkKind::Breach {
+        let _ = write!(page, "<div class=\"broken-line\" style=\"left:{left}px\"></div>\n");
+    }
+    let _ = write!(
+        page,
+        "<a class=\"m {class}\" id=\"m{number}\" href=\"#e{number}\" \
+         style=\"left:{left}px;top:{top}px\" aria-label=\"{number}. {at}, {lane}: {what}. {why}\">\
+         <svg><use href=\"#g-{class}\"/></svg><span class=\"tip\"><em>{number}</em> {at} \
+         <b>{lane}: {what}</b> {why}</span></a>\n"
+    );
+}
+
+fn write_legend(page: &mut String, story: &Story) {
+    page.push_str("<section class=\"legend\" aria-label=\"Legend\">\n");
+    for kind in MarkKind::ALL {
+        if story.marks.iter().any(|mark| mark.kind == *kind) {
+            let (class, word) = (class_of(kind.as_str()), kind.as_str());
+            let _ = write!(
+                page,
+                "<span class=\"key {class}\"><svg><use href=\"#g-{class}\"/></svg>{word}</span>\n"
+            );
+        }
+    }
+    for tone in Tone::ALL {
+        if story.stretches.iter().any(|stretch| stretch.tone == *tone) {
+            let (class, word) = (class_of(tone.as_str()), tone.as_str());
+            let _ = write!(page, "<span class=\"key\"><i class=\"s {class}\"></i>{word}</span>\n");
+        }
+    }
+    page.push_str("</section>\n");
+}
+
+fn write_list(page: &mut String, story: &Story) {
+    page.push_str("<section>\n<h2>What happened</h2>\n<ol class=\"story\">\n");
+    for (nth, mark) in story.marks.iter().enumerate() {
+        let number = nth + 1;
+        let class = class_of(mark.kind.as_str());
+        let lane = escape(&lane_label(&story.lanes[mark.lane]));
+        let (what, why) = (escape(&mark.what), escape(&mark.why));
+        let _ = write!(
+            page,
+            "<li id=\"e{number}\" class=\"{class}\"><a href=\"#m{number}\"><time>{}</time></a> \
+             <svg><use href=\"#g-{class}\"/></svg><span><b>{lane}</b> {what}\
+             <small>{why}",
+            seconds(mark.at)
+        );
+        if let Some(cause) = mark.cause.filter(|_| mark.kind != MarkKind::Breach) {
+            let cause = cause + 1;
+            let _ = write!(page, " <a href=\"#e{cause}\">← {cause}</a>");
+        }
+        page.push_str("</small></span></li>\n");
+    }
+    page.push_str("</ol>\n");
+    write_faults(page, story);
+    for note in &story.notes {
+        let _ = write!(page, "<p class=\"hint\">{}</p>\n", escape(note));
+    }
+    page.push_str("</section>\n");
+}
+
+fn write_faults(page: &mut String, story: &Story) {
+    let faults = || story.stretches.iter().filter(|stretch| stretch.tone == Tone::Fault);
+    if faults().next().is_none() {
+        return;
+    }
+    page.push_str("<h2>What was out of the ordinary</h2>\n<ul class=\"faults\">\n");
+    for fault in faults() {
+        let until = fault.to.map_or_else(|| String::from("the end"), seconds);
+        let _ = write!(
+            page,
+            "<li>{}: {} <small>from {} to {until}</small></li>\n",
+            escape(&lane_label(&story.lanes[fault.lane])),
+            escape(&fault.what),
+            seconds(fault.from)
+        );
+    }
+    page.push_str("</ul>\n");
+}
+
+fn lane_label(lane: &Lane) -> String {
+    match lane.kind {
+        LaneKind::Node => lane.name.clone(),
+        _ => format!("{}/{}", lane.node, lane.name),
+    }
+}
+
+fn class_of(word: &str) -> String {
+    word.replace(' ', "-")
+}
+
+/// Writes pixels with at most one decimal, the same on every machine.
+fn px(value: f64) -> String {
+    let tenths = (value * 10.0).round() as i64;
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => whole.to_string(),
+        (whole, tenth) => format!("{whole}.{}", tenth.abs()),
+    }
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            letter if letter.is_control() => escaped.push(' '),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_leave_its_place() {
+        assert_eq!(escape("<b a=\"'\">&\u{1b}"), "&lt;b a=&quot;&#39;&quot;&gt;&amp; ");
+    }
+
+    #[test]
+    fn pixels_are_written_the_same_everywhere() {
+        assert_eq!([px(1.0), px(1.25), px(0.04), px(-3.3)], ["1", "1.3", "0", "-3.3"]);
+    }
+}

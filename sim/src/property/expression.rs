@@ -1,0 +1,258 @@
+//! Expressions over a view: what is, at an instant.
+
+use std::sync::Arc;
+
+use crate::property::view::{JobView, NodeView, Stage, View};
+
+/// Something that is or is not, at an instant.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expression {
+    /// Neither side may be missing.
+    And(Vec<Expression>),
+    /// One side is enough.
+    Or(Vec<Expression>),
+    /// The opposite.
+    Not(Box<Expression>),
+    /// A number of subjects in a state, compared.
+    Count {
+        /// Which subjects.
+        subject: Subject,
+        /// In which state.
+        state: State,
+        /// Compared how.
+        compare: Compare,
+        /// With what.
+        number: u32,
+    },
+    /// Every subject is in a state, and there is one.
+    Every {
+        /// Which subjects.
+        subject: Subject,
+        /// In which state.
+        state: State,
+    },
+    /// A named expression.
+    Named(Arc<str>, Arc<Expression>),
+}
+
+/// How a count is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    /// Fewer.
+    Less,
+    /// As many or fewer.
+    AtMost,
+    /// As many.
+    Equal,
+    /// Not as many.
+    Unequal,
+    /// As many or more.
+    AtLeast,
+    /// More.
+    More,
+}
+
+impl Compare {
+    fn holds(self, left: u32, right: u32) -> bool {
+        match self {
+            Compare::Less => left < right,
+            Compare::AtMost => left <= right,
+            Compare::Equal => left == right,
+            Compare::Unequal => left != right,
+            Compare::AtLeast => left >= right,
+            Compare::More => left > right,
+        }
+    }
+}
+
+/// Which things: patterns in which `*` stands for any letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The node.
+    pub node: Arc<str>,
+    /// The job; none speaks of the node itself.
+    pub job: Option<Arc<str>>,
+}
+
+macro_rules! states {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal for $kind:ident),+ $(,)?) => {
+        /// A state that a subject is in or not.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum State { $($(#[$doc])* $variant),+ }
+
+        impl State {
+            /// Every state.
+            pub const ALL: &'static [State] = &[$(State::$variant),+];
+
+            /// Gives its word.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(State::$variant => $text),+ }
+            }
+
+            /// Tells what has such a state.
+            pub const fn of(self) -> Owner {
+                match self { $(State::$variant => Owner::$kind),+ }
+            }
+        }
+    };
+}
+
+/// What has a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A job.
+    Job,
+    /// A node.
+    Node,
+}
+
+states! {
+    /// Its process runs.
+    Running = "running" for Job,
+    /// Its process, or something it left behind, runs.
+    Alive = "alive" for Job,
+    /// Its last checks passed.
+    Healthy = "healthy" for Job,
+    /// Its last checks failed.
+    Unhealthy = "unhealthy" for Job,
+    /// It has run at least once.
+    Started = "started" for Job,
+    /// Its last process ended with 0.
+    Succeeded = "succeeded" for Job,
+    /// Its last process ended in another way.
+    Failed = "failed" for Job,
+    /// Its stop sequence is under way.
+    Stopping = "stopping" for Job,
+    /// It has ended for good.
+    Ended = "ended" for Job,
+    /// It will never run.
+    Skipped = "skipped" for Job,
+    /// Two processes of it run at once.
+    Doubled = "doubled" for Job,
+    /// Its supervisor has not ended.
+    Up = "up" for Node,
+    /// Its supervisor has ended.
+    Over = "over" for Node,
+    /// Its supervisor is held up.
+    Paused = "paused" for Node,
+    /// It is shutting down.
+    ShuttingDown = "shutting-down" for Node,
+    /// It is in maintenance.
+    InMaintenance = "in-maintenance" for Node,
+}
+
+impl Expression {
+    /// Tells whether it holds.
+    pub fn holds(&self, view: &View) -> bool {
+        match self {
+            Expression::And(parts) => parts.iter().all(|part| part.holds(view)),
+            Expression::Or(parts) => parts.iter().any(|part| part.holds(view)),
+            Expression::Not(part) => !part.holds(view),
+            Expression::Named(_, part) => part.holds(view),
+            Expression::Count { subject, state, compare, number } => {
+                compare.holds(subject.count(*state, view).0, *number)
+            }
+            Expression::Every { subject, state } => {
+                let (holding, all) = subject.count(*state, view);
+                holding == all && all > 0
+            }
+        }
+    }
+
+    /// Gives every subject in it, with its state.
+    pub fn subjects(&self) -> Vec<(&Subject, State)> {
+        match self {
+            Expression::And(parts) | Expression::Or(parts) => {
+                parts.iter().flat_map(Expression::subjects).collect()
+            }
+            Expression::Not(part) => part.subjects(),
+            Expression::Named(_, part) => part.subjects(),
+            Expression::Count { subject, state, .. } | Expression::Every { subject, state } => {
+                vec![(subject, *state)]
+            }
+        }
+    }
+}
+
+impl Subject {
+    /// Counts the subjects in a state, and all of them.
+    pub fn count(&self, state: State, view: &View) -> (u32, u32) {
+        let mut counts = (0, 0);
+        for node in view.nodes.iter().filter(|node| fits(&self.node, &node.name)) {
+            match &self.job {
+                None => {
+                    counts.0 += u32::from(node_is(node, state));
+                    counts.1 += 1;
+                }
+                Some(pattern) => {
+                    for (_, job) in node.jobs.iter().filter(|(name, _)| fits(pattern, name)) {
+                        counts.0 += u32::from(job_is(job, node, state));
+                        counts.1 += 1;
+                    }
+                }
+            }
+        }
+        counts
+    }
+}
+
+fn node_is(node: &NodeView, state: State) -> bool {
+    match state {
+        State::Up => node.over.is_none(),
+        State::Over => node.over.is_some(),
+        State::Paused => node.paused,
+        State::ShuttingDown => node.stopping && node.over.is_none(),
+        State::InMaintenance => node.maintenance,
+        _ => false,
+    }
+}
+
+fn job_is(job: &JobView, node: &NodeView, state: State) -> bool {
+    let is_over = node.over.is_some();
+    match state {
+        State::Running => job.running > 0,
+        State::Alive => job.alive > 0,
+        State::Healthy => job.running > 0 && job.healthy == Some(true),
+        State::Unhealthy => job.healthy == Some(false),
+        State::Started => job.runs > 0,
+        State::Succeeded => job.last.is_some_and(|last| last.is_success()),
+        State::Failed => job.last.is_some_and(|last| !last.is_success()),
+        State::Stopping => job.stage == Stage::Stopping,
+        State::Ended => is_over || matches!(job.stage, Stage::Stopped | Stage::Skipped),
+        State::Skipped => job.stage == Stage::Skipped,
+        State::Doubled => job.running > 1,
+        _ => false,
+    }
+}
+
+/// Tells whether a name fits a pattern in which `*` stands for any letters.
+pub(crate) fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
+            let mut starts = name.char_indices().map(|(at, _)| at).chain([name.len()]);
+            starts.any(|at| fits(rest, &name[at..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_letters() {
+        let cases = [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("db-*", "db-1", true),
+            ("*-1", "db-1", true),
+            ("d*b*1", "dxbx1", true),
+            ("d*b*1", "dxbx2", false),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

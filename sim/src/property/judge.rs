@@ -1,0 +1,272 @@
+//! The judge: watches every property through a run and keeps the first breach.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
+use steersman_engine::Time;
+
+use crate::property::expression::Expression;
+use crate::property::view::View;
+use crate::tap::Line;
+use crate::world::World;
+
+/// One property of a scenario.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Property {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// What it demands, as written.
+    pub text: Arc<str>,
+    /// What it demands.
+    pub rule: Rule,
+}
+
+/// What a property demands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// It holds at every instant, or is missing for no longer than this.
+    Always(Expression, Duration),
+    /// Once the trouble is over it holds within this time and from then on.
+    Eventually(Expression, Duration),
+    /// Whenever the first holds, the second does within this time.
+    LeadsTo(Expression, Expression, Duration),
+    /// It holds at least once in at least one run.
+    Sometimes(Expression),
+}
+
+/// What was broken, where and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// The property.
+    pub property: Arc<str>,
+    /// What distinguishes this way of breaking it from others.
+    pub site: Box<str>,
+    /// When.
+    pub at: Time,
+    /// On which node, when it is one.
+    pub node: Option<Arc<str>>,
+    /// What happened, for people.
+    pub what: String,
+}
+
+impl Breach {
+    /// Tells whether another run broke the same thing in the same way.
+    pub fn is_like(&self, other: &Breach) -> bool {
+        self.property == other.property && self.site == other.site
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = Duration::from_nanos(self.at.0).as_secs_f64();
+        write!(f, "{seconds:.3} s")?;
+        if let Some(node) = &self.node {
+            write!(f, ", {node}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+/// Everything that is judged in a search.
+#[derive(Clone, Debug, Default)]
+pub struct Suite {
+    /// The properties of the scenario.
+    pub properties: Vec<Property>,
+    /// Whether the built-in invariants are judged.
+    pub invariants: bool,
+    /// More starts of one job than this within ten seconds are a storm; zero is no limit.
+    pub starts_in_ten_seconds_max: usize,
+}
+
+impl Suite {
+    /// The built-in properties alone.
+    pub fn built_in() -> Suite {
+        Suite { properties: Vec::new(), invariants: true, starts_in_ten_seconds_max: 0 }
+    }
+}
+
+/// The name under which the invariants of every supervisor are judged.
+pub const INVARIANTS: &str = "supervisor invariants";
+
+/// Watches a run.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    suite: Arc<Suite>,
+    view: View,
+    watches: Vec<Watch>,
+    /// When the last trouble ends; what must come eventually is counted from there.
+    calm_from: Time,
+    breach: Option<Breach>,
+}
+
+/// How one property fares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Watch {
+    /// Since when what must hold is missing.
+    missing: Option<Time>,
+    /// Since when it holds.
+    held: Option<Time>,
+    reached: bool,
+}
+
+impl Judge {
+    /// Builds a judge for one run; `calm_from` is when its last trouble ends.
+    pub fn new(suite: Arc<Suite>, calm_from: Time) -> Judge {
+        let watches = vec![Watch::default(); suite.properties.len()];
+        Judge { suite, view: View::default(), watches, calm_from, breach: None }
+    }
+
+    /// Gives the first breach.
+    pub const fn breach(&self) -> Option<&Breach> {
+        self.breach.as_ref()
+    }
+
+    /// Gives what is known.
+    pub const fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Tells which properties were reached, in the order of the suite.
+    pub fn reached(&self) -> impl Iterator<Item = bool> {
+        self.watches.iter().map(|watch| watch.reached)
+    }
+
+    pub(crate) fn begin(&mut self, world: &World) {
+        self.view = View::new(world);
+        self.look(world.now());
+    }
+
+    pub(crate) fn take_in(&mut self, world: &World, lines: &[Line]) {
+        if self.suite.invariants
+            && let Some(violation) = world.observer().violations().first()
+        {
+            self.breach.get_or_insert_with(|| Breach {
+                property: Arc::from(INVARIANTS),
+                site: site_of(&violation.what),
+                at: violation.at,
+                node: Some(Arc::from(world.node(violation.node).name())),
+                what: violation.what.clone(),
+            });
+        }
+        self.watch_deadlines(world.now());
+        if lines.is_empty() {
+            return;
+        }
+        for line in lines {
+            self.view.take_in(world, line);
+        }
+        self.watch_storms(world.now());
+        self.look(world.now());
+    }
+
+    pub(crate) fn end(&mut self, world: &World) {
+        let now = world.now();
+        self.take_in(world, &[]);
+        let suite = self.suite.clone();
+        for (index, property) in suite.properties.iter().enumerate() {
+            let watch = self.watches[index];
+            let Rule::Eventually(_, within) = &property.rule else { continue };
+            let due = self.calm_from + *within;
+            let late = watch.held.is_none_or(|held| held > due);
+            if late && now >= due {
+                self.accuse(index, due, "is still not so");
+            }
+        }
+    }
+
+    /// Looks at every property after something has happened.
+    fn look(&mut self, now: Time) {
+        let suite = self.suite.clone();
+        for (index, property) in suite.properties.iter().enumerate() {
+            let watch = &mut self.watches[index];
+            match &property.rule {
+                Rule::Always(demand, patience) => {
+                    let holds = demand.holds(&self.view);
+                    watch.reached |= holds;
+                    watch.missing = if holds { None } else { watch.missing.or(Some(now)) };
+                    if !holds && patience.is_zero() {
+                        self.accuse(index, now, "is broken");
+                    }
+                }
+                Rule::Eventually(demand, _) => {
+                    let holds = demand.holds(&self.view);
+                    watch.reached |= holds;
+                    watch.held = if holds { watch.held.or(Some(now)) } else { None };
+                }
+                Rule::LeadsTo(cause, demand, _) => {
+                    if demand.holds(&self.view) {
+                        watch.missing = None;
+                    } else if cause.holds(&self.view) {
+                        watch.reached = true;
+                        watch.missing = watch.missing.or(Some(now));
+                    }
+                }
+                Rule::Sometimes(demand) => {
+                    watch.reached = watch.reached || demand.holds(&self.view);
+                }
+            }
+        }
+    }
+
+    /// Looks for what has been missing for too long, which no event announces.
+    fn watch_deadlines(&mut self, now: Time) {
+        let suite = self.suite.clone();
+        for (index, property) in suite.properties.iter().enumerate() {
+            let (Rule::Always(_, patience) | Rule::LeadsTo(_, _, patience)) = &property.rule else {
+                continue;
+            };
+            let Some(missing) = self.watches[index].missing else { continue };
+            if now > missing + *patience {
+                self.accuse(index, missing + *patience, "is broken for too long");
+            }
+        }
+    }
+
+    fn watch_storms(&mut self, now: Time) {
+        let limit = self.suite.starts_in_ten_seconds_max;
+        if limit == 0 || self.breach.is_some() {
+            return;
+        }
+        for node in &self.view.nodes {
+            for (name, job) in &node.jobs {
+                let Some(nth) = job.starts.len().checked_sub(limit + 1) else { continue };
+                if now.since(job.starts[nth]) > Duration::from_secs(10) {
+                    continue;
+                }
+                self.breach = Some(Breach {
+                    property: Arc::from("no restart storm"),
+                    site: Box::from(&**name),
+                    at: now,
+                    node: Some(node.name.clone()),
+                    what: format!("\"{name}\" starts more than {limit} times within 10 s"),
+                });
+                return;
+            }
+        }
+    }
+
+    fn accuse(&mut self, index: usize, at: Time, how: &str) {
+        let property = &self.suite.properties[index];
+        self.breach.get_or_insert_with(|| Breach {
+            property: property.name.clone(),
+            site: Box::from(how),
+            at,
+            node: None,
+            what: format!("\"{}\" {how}: {}", property.name, property.text),
+        });
+    }
+}
+
+/// Strips figures: they differ from run to run and say nothing about the way of breaking.
+fn site_of(what: &str) -> Box<str> {
+    let mut site = String::with_capacity(what.len());
+    let mut is_quoted = false;
+    for letter in what.chars() {
+        is_quoted ^= letter == '"';
+        if is_quoted || !letter.is_ascii_digit() {
+            site.push(letter);
+        }
+    }
+    site.into_boxed_str()
+}

@@ -1,0 +1,11 @@
+//! What must hold: expressions over what an onlooker sees, and the judge that watches them.
+
+pub mod expression;
+pub mod judge;
+mod parse;
+pub mod view;
+
+pub use expression::{Expression, State, Subject};
+pub use judge::{Breach, Judge, Property, Rule, Suite};
+pub use parse::{Names, ParseError, parse};
+pub use view::View;

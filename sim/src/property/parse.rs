@@ -1,0 +1,285 @@
+//! From the text of an expression to the expression.
+//!
+//! ```text
+//! expression = and { "or" and }
+//! and        = not { "and" not }
+//! not        = "not" not | "(" expression ")" | atom
+//! atom       = [ "any" | "every" | "no" | COUNT COMPARE ] SUBJECT "is" [ "not" ] STATE | NAME
+//! SUBJECT    = JOB | NODE "/" JOB | "node" NODE        (`*` stands for any letters)
+//! COUNT      = "count" "(" SUBJECT "is" STATE ")"
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::property::expression::{Compare, Expression, Owner, State, Subject};
+
+/// Why a text is no expression, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    /// The first byte of the trouble.
+    pub start: usize,
+    /// The first byte after it.
+    pub end: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// Expressions that have names.
+pub type Names = BTreeMap<Arc<str>, Arc<Expression>>;
+
+/// Reads an expression; `facts` are the names it may use.
+///
+/// # Errors
+/// The first thing that cannot be read.
+pub fn parse(text: &str, facts: &Names) -> Result<Expression, ParseError> {
+    let tokens = tokens(text)?;
+    let mut parser = Parser { tokens: &tokens, at: 0, length: text.len(), facts };
+    let expression = parser.or()?;
+    match parser.peek() {
+        None => Ok(expression),
+        Some(token) => Err(token.error(
+            format!("cannot read on at `{}`", token.text),
+            Some("join conditions with `and` or `or`"),
+        )),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Token<'t> {
+    text: &'t str,
+    start: usize,
+}
+
+impl Token<'_> {
+    fn error(&self, message: String, help: Option<&str>) -> ParseError {
+        let end = self.start + self.text.len();
+        ParseError { start: self.start, end, message, help: help.map(str::to_owned) }
+    }
+}
+
+fn is_word(letter: char) -> bool {
+    letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.' | '*' | '/' | ':')
+}
+
+fn tokens(text: &str) -> Result<Vec<Token<'_>>, ParseError> {
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while let Some(letter) = text[at..].chars().next() {
+        let rest = &text[at..];
+        let length = match letter {
+            _ if letter.is_whitespace() => {
+                at += letter.len_utf8();
+                continue;
+            }
+            '(' | ')' => 1,
+            '<' | '>' | '=' | '!' => 1 + usize::from(rest[1..].starts_with('=')),
+            _ if is_word(letter) => rest.find(|letter| !is_word(letter)).unwrap_or(rest.len()),
+            _ => {
+                let token = Token { text: &rest[..letter.len_utf8()], start: at };
+                return Err(token.error(format!("cannot read `{letter}` in an expression"), None));
+            }
+        };
+        tokens.push(Token { text: &rest[..length], start: at });
+        at += length;
+    }
+    Ok(tokens)
+}
+
+struct Parser<'t> {
+    tokens: &'t [Token<'t>],
+    at: usize,
+    length: usize,
+    facts: &'t Names,
+}
+
+impl<'t> Parser<'t> {
+    fn peek(&self) -> Option<Token<'t>> {
+        self.tokens.get(self.at).copied()
+    }
+
+    fn take(&mut self, text: &str) -> bool {
+        let is_there = self.peek().is_some_and(|token| token.text == text);
+        self.at += usize::from(is_there);
+        is_there
+    }
+
+    fn next(&mut self, wanted: &str) -> Result<Token<'t>, ParseError> {
+        let token = self.peek().ok_or_else(|| ParseError {
+            start: self.length,
+            end: self.length,
+            message: format!("cannot find {wanted}: the expression ends here"),
+            help: None,
+        })?;
+        self.at += 1;
+        Ok(token)
+    }
+
+    fn expect(&mut self, text: &str) -> Result<(), ParseError> {
+        let token = self.next(&format!("`{text}`"))?;
+        if token.text == text {
+            return Ok(());
+        }
+        Err(token.error(format!("cannot find `{text}`: here is `{}`", token.text), None))
+    }
+
+    fn or(&mut self) -> Result<Expression, ParseError> {
+        let mut parts = vec![self.and()?];
+        while self.take("or") {
+            parts.push(self.and()?);
+        }
+        Ok(single(parts, Expression::Or))
+    }
+
+    fn and(&mut self) -> Result<Expression, ParseError> {
+        let mut parts = vec![self.not()?];
+        while self.take("and") {
+            parts.push(self.not()?);
+        }
+        Ok(single(parts, Expression::And))
+    }
+
+    fn not(&mut self) -> Result<Expression, ParseError> {
+        if self.take("not") {
+            return Ok(Expression::Not(Box::new(self.not()?)));
+        }
+        if self.take("(") {
+            let inner = self.or()?;
+            self.expect(")")?;
+            return Ok(inner);
+        }
+        self.atom()
+    }
+
+    fn atom(&mut self) -> Result<Expression, ParseError> {
+        let first = self.next("a condition")?;
+        match first.text {
+            "any" => self.counted(Compare::AtLeast, 1),
+            "no" => self.counted(Compare::Equal, 0),
+            "every" | "all" => {
+                let (subject, state, negated) = self.state_of()?;
+                let every = Expression::Every { subject: subject.clone(), state };
+                let none = Expression::Count { subject, state, compare: Compare::Equal, number: 0 };
+                Ok(if negated { none } else { every })
+            }
+            "count" => self.comparison(),
+            name if self.peek().is_none_or(|token| token.text != "is") && name != "node" => {
+                let Some(fact) = self.facts.get(name) else {
+                    let help = "conditions are written as `JOB is running`, `NODE/JOB is healthy`, \
+                                `node NODE is up`, or as the name of one of the `facts`";
+                    return Err(
+                        first.error(format!("cannot find a fact named `{name}`"), Some(help))
+                    );
+                };
+                Ok(Expression::Named(Arc::from(name), fact.clone()))
+            }
+            _ => {
+                self.at -= 1;
+                self.counted(Compare::AtLeast, 1)
+            }
+        }
+    }
+
+    fn counted(&mut self, compare: Compare, number: u32) -> Result<Expression, ParseError> {
+        let (subject, state, negated) = self.state_of()?;
+        let counted = Expression::Count { subject, state, compare, number };
+        Ok(if negated { Expression::Not(Box::new(counted)) } else { counted })
+    }
+
+    fn comparison(&mut self) -> Result<Expression, ParseError> {
+        self.expect("(")?;
+        let (subject, state, _) = self.state_of()?;
+        self.expect(")")?;
+        let sign = self.next("a comparison")?;
+        let compare = match sign.text {
+            "<" => Compare::Less,
+            "<=" => Compare::AtMost,
+            "=" | "==" => Compare::Equal,
+            "!=" => Compare::Unequal,
+            ">=" => Compare::AtLeast,
+            ">" => Compare::More,
+            other => {
+                let message = format!("cannot compare with `{other}`");
+                return Err(sign.error(message, Some("there are: <, <=, ==, !=, >=, >")));
+            }
+        };
+        let number = self.next("a number")?;
+        let value = number.text.parse().map_err(|_| {
+            number.error(format!("cannot read `{}` as a number", number.text), None)
+        })?;
+        Ok(Expression::Count { subject, state, compare, number: value })
+    }
+
+    fn state_of(&mut self) -> Result<(Subject, State, bool), ParseError> {
+        let subject = self.next("a job or node")?;
+        let is_node = subject.text == "node";
+        let name = if is_node { self.next("the name of a node")? } else { subject };
+        self.expect("is")?;
+        let negated = self.take("not");
+        let word = self.next("a state")?;
+        let owner = if is_node { Owner::Node } else { Owner::Job };
+        let words = || State::ALL.iter().filter(|state| state.of() == owner);
+        let Some(state) = words().find(|state| state.as_str() == word.text) else {
+            let all: Vec<_> = words().map(|state| state.as_str()).collect();
+            let help = format!("there are: {}", all.join(", "));
+            let message = format!("cannot find the state `{}`", word.text);
+            return Err(word.error(message, Some(&help)));
+        };
+        let subject = match (is_node, name.text.split_once('/')) {
+            (true, _) => Subject { node: Arc::from(name.text), job: None },
+            (false, Some((node, job))) => {
+                Subject { node: Arc::from(node), job: Some(Arc::from(job)) }
+            }
+            (false, None) => Subject { node: Arc::from("*"), job: Some(Arc::from(name.text)) },
+        };
+        Ok((subject, *state, negated))
+    }
+}
+
+fn single(mut parts: Vec<Expression>, join: fn(Vec<Expression>) -> Expression) -> Expression {
+    match (parts.len(), parts.pop()) {
+        (1, Some(only)) => only,
+        (_, last) => {
+            parts.extend(last);
+            join(parts)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_read_with_their_joints() {
+        let facts = Names::new();
+        for text in [
+            "app is running",
+            "not (a is running and b is not running) or node n-* is up",
+            "count(db-*/mysql is running) <= 1",
+            "every web is healthy",
+            "no db/* is failed",
+        ] {
+            parse(text, &facts).expect(text);
+        }
+    }
+
+    #[test]
+    fn trouble_has_a_place_and_a_way_out() {
+        let facts = Names::new();
+        let cases = [
+            ("app is runing", 7, 13, "cannot find the state `runing`"),
+            ("app is", 6, 6, "cannot find a state: the expression ends here"),
+            ("app", 0, 3, "cannot find a fact named `app`"),
+            ("a is running b is running", 13, 14, "cannot read on at `b`"),
+            ("a is running; b", 12, 13, "cannot read `;` in an expression"),
+            ("count(a is running) ~ 1", 20, 21, "cannot read `~` in an expression"),
+        ];
+        for (text, start, end, message) in cases {
+            let error = parse(text, &facts).expect_err(text);
+            assert_eq!((error.start, error.end, &*error.message), (start, end, message), "{text}");
+        }
+    }
+}
