@@ -84,6 +84,11 @@ impl<D: Dial> Client<D> {
         reply
     }
 
+    /// Gives the counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     async fn reply(
         &self,
         request: &ConsulRequest,

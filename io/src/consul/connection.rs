@@ -28,7 +28,7 @@ pub(super) struct Connection {
 
 /// The task that moves a connection's bytes; it ends with it.
 #[derive(Debug)]
-struct Task(JoinHandle<()>);
+struct Task(JoinHandle<hyper::Result<()>>);
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -47,8 +47,7 @@ impl Connection {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| Failure::of_exchange(&error, Stage::Waiting, tls))?;
-        // What goes wrong in there is said to whoever waits for the answer.
-        let task = Task(tokio::spawn(async move { drop(moving.await) }));
+        let task = Task(tokio::spawn(moving));
         Ok(Connection { sender, task, tls, used_at: Instant::now() })
     }
 
@@ -61,6 +60,9 @@ impl Connection {
         *stage = Stage::Waiting;
         let failed = |error: &hyper::Error| Failure::of_exchange(error, Stage::Waiting, self.tls);
         if let Err(error) = self.sender.ready().await {
+            // It has ended: the task knows why, the sender does not.
+            let why = (&mut self.task.0).await;
+            let error = why.ok().and_then(Result::err).unwrap_or(error);
             return Err((failed(&error), Progress::Unsent));
         }
         let response = match self.sender.try_send_request(request).await {

@@ -97,8 +97,10 @@ impl Failure {
         if error.is_parse_too_large() {
             return Failure::NotHttp(String::from("the head of its answer is too long"));
         }
-        if error.is_parse() {
-            return Failure::NotHttp(String::from("it does not answer in HTTP"));
+        // Neither HTTP nor an end: it talks before it is asked, for example.
+        let is_end = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+        if error.is_parse() || (io_error(error).is_none() && !is_end) {
+            return Failure::NotHttp(format!("it does not speak HTTP: {error}"));
         }
         let reason = match (io_error(error), tls, stage) {
             // A server may close without a word when it wanted a certificate (TLS 1.3).
@@ -140,6 +142,8 @@ impl Failure {
                 | Alert::UnsupportedCertificate
                 | Alert::UnknownCA
                 | Alert::AccessDenied
+                // Another authority of the same name: the signature does not fit.
+                | Alert::DecryptError
         );
         let name = format!("{alert:?}");
         match (is_about_us, has_identity) {
@@ -209,7 +213,8 @@ impl fmt::Display for Failure {
 /// Says why a certificate is not good.
 fn distrust(reason: &CertificateError) -> String {
     match reason {
-        CertificateError::UnknownIssuer => {
+        // The latter: by another authority of the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             String::from("it is signed by nobody we were told to trust")
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
