@@ -184,6 +184,7 @@ impl<C: Companions> Driver<C> {
     }
 
     async fn drive(mut self) -> u8 {
+        let mut is_settled = false;
         loop {
             // Inputs that these cause wait for the next round: others get their turn in between.
             for _ in 0..self.pending.len() {
@@ -199,6 +200,10 @@ impl<C: Companions> Driver<C> {
             }
             self.journal.flush();
             self.timer.set(self.engine.next_wakeup());
+            if !is_settled && self.pending.is_empty() {
+                process::forget_startup();
+                is_settled = true;
+            }
             let wake = self.wait().await;
             self.processes.refresh_later();
             self.journal.set_time(read_clocks().1);

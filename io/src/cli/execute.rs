@@ -119,12 +119,18 @@ fn completions(shell: clap_complete::Shell) -> Outcomes {
 
 /// Gives what a configuration may depend on here.
 pub fn surroundings() -> Surroundings {
+    Surroundings { interfaces: crate::interfaces::list(), ..surroundings_without_addresses() }
+}
+
+/// Gives what a configuration may depend on here, but for addresses: listing them takes longer than
+/// everything else, and few configurations ask for one.
+pub fn surroundings_without_addresses() -> Surroundings {
     let env = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()));
     let hostname = nix::unistd::gethostname().unwrap_or_default();
     Surroundings {
         env: env.collect(),
-        interfaces: crate::interfaces::list(),
+        interfaces: Vec::new(),
         hostname: hostname.to_string_lossy().into_owned(),
     }
 }

@@ -10,7 +10,7 @@ mod show;
 
 use std::fmt;
 
-pub use execute::{complain, main, read, surroundings};
+pub use execute::{complain, main, read, surroundings, surroundings_without_addresses};
 pub use show::status_table;
 
 use crate::client::Request;

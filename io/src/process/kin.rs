@@ -1,5 +1,6 @@
 //! Who our children are: jobs' first processes, and orphans that the kernel handed to us.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -13,32 +14,41 @@ const ENVIRONMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// The kernel's list of this thread's children.
 #[derive(Debug)]
 pub(super) struct Kin {
-    list: Option<File>,
+    list: OnceCell<Option<File>>,
     own: libc::pid_t,
     text: Vec<u8>,
 }
 
 impl Kin {
-    /// Opens the list; without a usable `/proc` there is none.
-    pub(super) fn open() -> Kin {
+    /// Builds it; the list is opened when it is first needed, which is after the first start.
+    pub(super) fn new() -> Kin {
         let own = libc::pid_t::try_from(std::process::id()).unwrap_or(0);
-        // A `/proc` of another PID name space would name other processes by the same numbers.
-        let usable = std::fs::read_link("/proc/self")
-            .is_ok_and(|target| target.to_str() == Some(own.to_string().as_str()));
-        let list =
-            if usable { File::open(format!("/proc/self/task/{own}/children")).ok() } else { None };
-        Kin { list, own, text: Vec::new() }
+        Kin { list: OnceCell::new(), own, text: Vec::new() }
     }
 
     /// Tells whether orphans can be seen at all.
     pub(super) fn is_usable(&self) -> bool {
-        self.list.is_some()
+        self.list().is_some()
+    }
+
+    /// Gives the list; without a usable `/proc` there is none.
+    fn list(&self) -> Option<&File> {
+        let open = || {
+            let own = self.own.to_string();
+            // A `/proc` of another PID name space would name other processes by the same numbers.
+            let shown = std::fs::read_link("/proc/self").ok()?;
+            let is_ours = shown.to_str() == Some(own.as_str());
+            is_ours.then(|| File::open(format!("/proc/self/task/{own}/children")).ok())?
+        };
+        self.list.get_or_init(open).as_ref()
     }
 
     /// Collects the children for which `unknown` holds, dead but unreaped ones included.
     pub(super) fn children(&mut self, unknown: impl Fn(libc::pid_t) -> bool) -> Vec<libc::pid_t> {
-        let Some(list) = &self.list else { return Vec::new() };
-        if read_from_start(list, &mut self.text, usize::MAX).is_err() {
+        let mut text = std::mem::take(&mut self.text);
+        let read = self.list().map(|list| read_from_start(list, &mut text, usize::MAX));
+        self.text = text;
+        if !matches!(read, Some(Ok(()))) {
             return Vec::new();
         }
         let numbers = self

@@ -19,9 +19,8 @@ mod system;
 mod users;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 use steersman_engine::config::{Command, Signal};
@@ -30,11 +29,11 @@ use steersman_engine::{RunId, RunKind};
 
 use environment::Environment;
 use kin::Kin;
-use spawn::{Spawner, Streams};
+use spawn::{Spawner, Target};
 
 pub use system::{
-    FileLimits, Received, SignalInbox, become_subreaper, hold_signals, keep_memory_small,
-    local_offset, raise_file_limit, release_signals, watch,
+    FileLimits, Received, SignalInbox, become_subreaper, forget_startup, hold_signals,
+    keep_memory_small, local_offset, raise_file_limit, release_signals, watch,
 };
 
 /// A process that has just been started.
@@ -70,7 +69,6 @@ pub enum Ended {
 pub struct Processes {
     spawner: Spawner,
     environment: Environment,
-    null: OwnedFd,
     kin: Kin,
     runs: HashMap<RunId, Run>,
     leaders: HashMap<libc::pid_t, RunId>,
@@ -105,10 +103,9 @@ impl Processes {
     pub fn new(file_limits: Option<FileLimits>) -> io::Result<Processes> {
         become_subreaper()?;
         Ok(Processes {
-            spawner: Spawner::new(file_limits),
+            spawner: Spawner::new(file_limits)?,
             environment: Environment::new(std::env::vars_os()),
-            null: open_null()?,
-            kin: Kin::open(),
+            kin: Kin::new(),
             runs: HashMap::new(),
             leaders: HashMap::new(),
             groups: HashMap::new(),
@@ -133,28 +130,18 @@ impl Processes {
             RunKind::Main => format!("{job}.{}", run.nth),
             RunKind::Check => format!("{job}.{}.check", run.nth),
         };
-        let started = if command.raw_output && run.kind == RunKind::Main {
-            let (stdout, stderr) = (io::stdout(), io::stderr());
-            let streams = Streams {
-                stdin: self.null.as_fd(),
-                stdout: stdout.as_fd(),
-                stderr: stderr.as_fd(),
-            };
-            let pid = self.spawner.spawn(command, &self.environment, &marker, streams);
-            pid.map(|pid| (pid, None))
+        let (reader, target) = if command.raw_output && run.kind == RunKind::Main {
+            (None, Target::Ours)
         } else {
             let (reader, writer) = output_pipe().map_err(|error| {
                 Box::from(format!("cannot make a pipe for its output: {error}"))
             })?;
-            let streams = Streams {
-                stdin: self.null.as_fd(),
-                stdout: writer.as_fd(),
-                stderr: writer.as_fd(),
-            };
-            let pid = self.spawner.spawn(command, &self.environment, &marker, streams);
-            pid.map(|pid| (pid, Some(reader)))
+            (Some(reader), Target::Pipe(writer))
         };
-        let (pid, output) = started.map_err(|error| Box::from(error.to_string()))?;
+        let pid = self
+            .spawner
+            .spawn(command, &self.environment, &marker, target)
+            .map_err(|error| Box::from(error.to_string()))?;
         self.leaders.insert(pid, run);
         self.groups.insert(pid, run);
         self.markers.insert(Box::from(&*marker), run);
@@ -162,7 +149,7 @@ impl Processes {
         let entry =
             Run { pid, marker, is_leader_there: true, orphans: Vec::new(), is_killed: false };
         self.runs.insert(run, entry);
-        Ok(Started { pid: pid.unsigned_abs(), output })
+        Ok(Started { pid: pid.unsigned_abs(), output: reader })
     }
 
     /// Sends a signal to all that a run has: its group, and the groups that orphans of it are in.
@@ -303,14 +290,6 @@ impl Processes {
             signal_groups([orphan].into_iter(), libc::SIGKILL);
         }
         run
-    }
-}
-
-fn open_null() -> io::Result<OwnedFd> {
-    match File::options().read(true).open("/dev/null") {
-        Ok(file) => Ok(file.into()),
-        // A container without /dev: an empty pipe ends as soon.
-        Err(_) => Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?.0),
     }
 }
 

@@ -8,10 +8,12 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use steersman_engine::config::{Command, Resource};
 
 use super::environment::{Environment, Own};
@@ -28,6 +30,12 @@ const STACK_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Spawner {
     stack: Box<[Block]>,
+    /// Gives nothing to read.
+    null: OwnedFd,
+    /// A low number in which the child finds where to write, so that its table of descriptors can be
+    /// short: copying ours costs more than all the rest once there are a thousand jobs.
+    place: OwnedFd,
+    has_close_range: bool,
     ignored: Vec<c_int>,
     file_limits: Option<FileLimits>,
     parent: libc::pid_t,
@@ -38,12 +46,13 @@ pub(super) struct Spawner {
 #[repr(align(16))]
 struct Block(#[expect(dead_code, reason = "only ever addressed as memory")] [u8; 16]);
 
-/// Where a process reads and writes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Streams<'a> {
-    pub(super) stdin: BorrowedFd<'a>,
-    pub(super) stdout: BorrowedFd<'a>,
-    pub(super) stderr: BorrowedFd<'a>,
+/// Where a process writes.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// Where we do.
+    Ours,
+    /// Into a pipe.
+    Pipe(OwnedFd),
 }
 
 /// Why a process could not be started; says what is wrong, not for whom.
@@ -78,6 +87,8 @@ struct Plan<'a> {
     argv: *const *const c_char,
     envp: *const *const c_char,
     streams: [RawFd; 3],
+    /// The first descriptor that the child does not need; zero when it has a table of its own.
+    spare: RawFd,
     ignored: &'a [c_int],
     limits: &'a [(c_int, libc::rlimit)],
     umask: Option<u32>,
@@ -91,13 +102,22 @@ struct Plan<'a> {
 
 impl Spawner {
     /// Prepares for starts from this process.
-    pub(super) fn new(file_limits: Option<FileLimits>) -> Spawner {
-        Spawner {
+    pub(super) fn new(file_limits: Option<FileLimits>) -> io::Result<Spawner> {
+        let null = open_null()?;
+        let place = null.try_clone()?;
+        // SAFETY: a range that holds no descriptor; this only asks whether the call exists.
+        let probe = unsafe {
+            libc::syscall(libc::SYS_close_range, libc::c_uint::MAX, libc::c_uint::MAX, 0)
+        };
+        Ok(Spawner {
+            null,
+            place,
+            has_close_range: probe == 0,
             stack: vec![Block([0; 16]); STACK_BYTES / 16].into_boxed_slice(),
             ignored: super::system::ignored_signals(),
             file_limits,
             parent: libc::pid_t::try_from(std::process::id()).unwrap_or(0),
-        }
+        })
     }
 
     /// Starts a process in a group of its own.
@@ -108,7 +128,7 @@ impl Spawner {
         command: &Command,
         environment: &Environment,
         marker: &str,
-        streams: Streams<'_>,
+        target: Target,
     ) -> Result<libc::pid_t, SpawnError> {
         let program =
             command.argv.first().ok_or_else(|| SpawnError("nothing to execute".into()))?;
@@ -130,7 +150,8 @@ impl Spawner {
             candidates: candidate_pointers.split_last().map_or(&[], |(_null, rest)| rest),
             argv: argv.as_ptr(),
             envp: envp.as_ptr(),
-            streams: [streams.stdin, streams.stdout, streams.stderr].map(|fd| fd.as_raw_fd()),
+            streams: self.streams(target).map_err(|error| about(&text(&error)))?,
+            spare: self.spare(),
             ignored: &self.ignored,
             limits: &limits,
             umask: command.umask,
@@ -141,11 +162,30 @@ impl Spawner {
             detail: 0,
             errno: 0,
         };
-        match clone(&mut self.stack, &mut plan) {
+        let outcome = clone(&mut self.stack, &mut plan);
+        // Nobody but the process may keep its pipe open.
+        let _kept = put(self.null.as_fd(), &self.place);
+        match outcome {
             Ok(pid) => Ok(pid),
             Err(Failure::Clone(error)) => Err(about(&explain_clone(&error))),
             Err(Failure::Child) => Err(about(&explain(&plan, command, program, path, &candidates))),
         }
+    }
+
+    fn streams(&self, target: Target) -> io::Result<[RawFd; 3]> {
+        let null = self.null.as_raw_fd();
+        match target {
+            Target::Ours => Ok([null, libc::STDOUT_FILENO, libc::STDERR_FILENO]),
+            Target::Pipe(writer) => {
+                put(writer.as_fd(), &self.place)?;
+                let place = self.place.as_raw_fd();
+                Ok([null, place, place])
+            }
+        }
+    }
+
+    fn spare(&self) -> RawFd {
+        if self.has_close_range { self.null.as_raw_fd().max(self.place.as_raw_fd()) + 1 } else { 0 }
     }
 
     fn limits(&self, command: &Command) -> Vec<(c_int, libc::rlimit)> {
@@ -159,6 +199,21 @@ impl Spawner {
         });
         restored.into_iter().chain(own).collect()
     }
+}
+
+fn open_null() -> io::Result<OwnedFd> {
+    match File::options().read(true).open("/dev/null") {
+        Ok(file) => Ok(file.into()),
+        // A container without /dev: an empty pipe ends as soon.
+        Err(_) => Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?.0),
+    }
+}
+
+/// Makes `place` the same open file as `source`.
+fn put(source: BorrowedFd<'_>, place: &OwnedFd) -> io::Result<()> {
+    // SAFETY: both are open descriptors of ours; `place` stays one.
+    let result = unsafe { libc::dup3(source.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn resource_number(resource: Resource) -> c_int {
@@ -213,7 +268,8 @@ enum Failure {
 }
 
 fn clone(stack: &mut [Block], plan: &mut Plan<'_>) -> Result<libc::pid_t, Failure> {
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let shared = if plan.spare > 0 { libc::CLONE_FILES } else { 0 };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | shared;
     let plan: *mut Plan<'_> = plan;
     // SAFETY: the stack grows down from the end of `stack`, which is aligned to 16 and lives longer
     // than the child uses it: CLONE_VFORK returns here only after the child has executed a program
@@ -269,12 +325,20 @@ unsafe fn prepare(plan: &Plan<'_>) -> ChildResult {
         for signal in plan.ignored {
             libc::signal(*signal, libc::SIG_DFL);
         }
+        let close_range = |first: RawFd, flags: libc::c_uint| {
+            let all = libc::c_uint::MAX;
+            libc::syscall(libc::SYS_close_range, first, all, flags) as c_int
+        };
+        if plan.spare > 0 {
+            // Until here the table is the supervisor's; from here on it is a short one of our own.
+            done(close_range(plan.spare, libc::CLOSE_RANGE_UNSHARE), Step::Streams, -1)?;
+        }
         for (wanted, fd) in (0..).zip(plan.streams) {
             done(libc::dup2(fd, wanted), Step::Streams, wanted)?;
         }
         // Whatever the supervisor itself was started with stays here. Older kernels do not know the
         // flag; the supervisor's own descriptors close themselves anyway.
-        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        close_range(3, libc::CLOSE_RANGE_CLOEXEC);
         for (resource, limit) in plan.limits {
             done(libc::setrlimit(*resource as _, limit), Step::Limits, *resource)?;
         }

@@ -177,6 +177,48 @@ pub fn keep_memory_small() {
     }
 }
 
+/// Gives back the memory that only the start needed: reading the configuration touches most of the
+/// program, running it a small part. Code that is needed again comes back from the page cache.
+pub fn forget_startup() {
+    // SAFETY: `forget_segments` matches the type, keeps nothing and only reads what it is given.
+    unsafe { libc::dl_iterate_phdr(Some(forget_segments), std::ptr::null_mut()) };
+    #[cfg(target_env = "gnu")]
+    // SAFETY: gives free pages of the heap back; it takes its own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// # Safety
+/// To be called by `dl_iterate_phdr` only.
+unsafe extern "C" fn forget_segments(
+    info: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    _data: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: the loader passes a valid description with `dlpi_phnum` headers. Only segments of the
+    // program that were never writable are dropped: their pages are those of the file, unchanged
+    // (position-independent code has no relocations in them), so they come back as they were.
+    unsafe {
+        let info = &*info;
+        let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
+        for header in headers {
+            if header.p_type != libc::PT_LOAD || header.p_flags & libc::PF_W != 0 {
+                continue;
+            }
+            let (start, length) = (info.dlpi_addr + header.p_vaddr, header.p_memsz);
+            let page = u64::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(4096);
+            let (first, end) = (start.next_multiple_of(page), (start + length) / page * page);
+            if first < end {
+                let place = std::ptr::with_exposed_provenance_mut::<libc::c_void>(first as usize);
+                libc::madvise(place, (end - first) as usize, libc::MADV_DONTNEED);
+            }
+        }
+    }
+    // The first object is the program itself; the libraries are shared with others anyway.
+    1
+}
+
 /// Tells how many seconds local time is ahead of UTC at `unix_seconds`.
 pub fn local_offset(unix_seconds: i64) -> i32 {
     let seconds = unix_seconds as libc::time_t;
