@@ -7,6 +7,7 @@ mod adapter;
 mod budget;
 mod command;
 mod diagnostic;
+pub mod document;
 mod duration;
 mod fields;
 mod interfaces;
