@@ -178,7 +178,7 @@ pub(crate) fn logging(top: &Fields<'_>, problems: &mut Problems) -> Logging {
     if let Some(level) = fields.word("level", problems) {
         logging.level = match level.value {
             "DEBUG" => LogLevel::Debug,
-            "WARN" => LogLevel::Warn,
+            "WARN" | "WARNING" => LogLevel::Warn,
             "ERROR" => LogLevel::Error,
             "FATAL" => LogLevel::Fatal,
             "PANIC" => LogLevel::Panic,

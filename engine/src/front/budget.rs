@@ -1,5 +1,6 @@
 //! Warnings about a configuration as a whole: stop budgets, handlers without a trigger, names.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::duration::show;
@@ -37,8 +38,9 @@ fn listeners<'d>(
     let is_it =
         move |clause: &ClauseDraft| clause.code.value == code && clause.source.value == name;
     draft
-        .jobs
+        .listeners(name)
         .iter()
+        .filter_map(|index| draft.jobs.get(*index))
         .filter(move |job| job.name.value != name && job.when.trigger.clauses().iter().any(is_it))
 }
 
@@ -211,19 +213,23 @@ fn report_clashes(draft: &Draft, problems: &mut Problems) {
         let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
         name.chars().map(upper).collect()
     };
-    for (index, job) in draft.jobs.iter().enumerate() {
+    let mut seen: BTreeMap<String, &JobDraft> = BTreeMap::new();
+    for job in draft.jobs.iter().filter(|job| !job.name.value.is_empty()) {
         let name = variable(&job.name.value);
-        let earlier = draft.jobs[..index].iter().find(|other| {
-            other.name.value != job.name.value && variable(&other.name.value) == name
-        });
-        if let Some(earlier) = earlier.filter(|_| !name.is_empty()) {
-            let message = format!(
-                "cannot tell jobs \"{}\" and \"{}\" apart in the environment: both are \
-                 CONTAINERPILOT_{name}_PID",
-                earlier.name.value, job.name.value
-            );
-            let problem = Problem::new(&NAME_CLASH, job.name.span, message);
-            problems.add(problem.related(earlier.name.span, "the other one"));
+        let Some(earlier) = seen.get(&name) else {
+            seen.insert(name, job);
+            continue;
+        };
+        // Two jobs of one name have been refused already.
+        if earlier.name.value == job.name.value {
+            continue;
         }
+        let message = format!(
+            "cannot tell jobs \"{}\" and \"{}\" apart in the environment: both are \
+             CONTAINERPILOT_{name}_PID",
+            earlier.name.value, job.name.value
+        );
+        let problem = Problem::new(&NAME_CLASH, job.name.span, message);
+        problems.add(problem.related(earlier.name.span, "the other one"));
     }
 }

@@ -32,7 +32,7 @@ pub struct Diagnostic {
     /// The first place after it.
     pub end: Position,
     /// The whole line at the place, without its end.
-    pub source_line: Box<str>,
+    pub source_line: Arc<str>,
     /// Whether places count in the rendered text, not in the file as written.
     pub rendered: bool,
     /// What is wrong; starts with "cannot".
@@ -54,7 +54,7 @@ pub struct Related {
     /// The first place after it.
     pub end: Position,
     /// The whole line at the place, without its end.
-    pub source_line: Box<str>,
+    pub source_line: Arc<str>,
     /// What it has to do with the problem.
     pub message: Box<str>,
 }

@@ -1,5 +1,6 @@
 //! Jobs, as far as each can be judged alone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::command::{boxed, command, exec, raw_output, signal};
@@ -404,15 +405,15 @@ pub(crate) fn names_once<'a>(
     help: &str,
     problems: &mut Problems,
 ) {
-    let mut seen: Vec<&At<String>> = Vec::new();
+    let mut seen: BTreeMap<&str, &At<String>> = BTreeMap::new();
     for name in names.filter(|name| !name.value.is_empty()) {
-        match seen.iter().find(|first| first.value == name.value) {
+        match seen.get(name.value.as_str()) {
             Some(first) => {
                 let message = format!("cannot have two {what} named \"{}\"", name.value);
                 let problem = Problem::new(&super::problem::DUPLICATE_NAME, name.span, message);
                 problems.add(problem.related(first.span, "first one here").help(help));
             }
-            None => seen.push(name),
+            None => drop(seen.insert(&name.value, name)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Triggers linked to what produces their events, and what can never happen.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::adapter::TelemetryDraft;
@@ -23,19 +24,59 @@ pub(crate) struct Draft {
     pub(crate) consul: Option<Consul>,
     pub(crate) telemetry: Option<TelemetryDraft>,
     pub(crate) stop_timeout: Option<At<std::time::Duration>>,
+    pub(crate) names: Names,
+}
+
+/// Where each name is; of two alike the first one.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    jobs: BTreeMap<String, usize>,
+    watches: BTreeMap<String, usize>,
+    locks: BTreeMap<String, usize>,
+    /// The jobs that wait for an event of a source by this name.
+    listeners: BTreeMap<String, Vec<usize>>,
 }
 
 impl Draft {
+    /// Takes note of all names, once everything is decoded.
+    pub(crate) fn index_names(&mut self) {
+        fn index<'a>(names: impl Iterator<Item = &'a At<String>>) -> BTreeMap<String, usize> {
+            let mut map = BTreeMap::new();
+            for (index, name) in names.enumerate() {
+                map.entry(name.value.clone()).or_insert(index);
+            }
+            map
+        }
+        let mut listeners: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, job) in self.jobs.iter().enumerate() {
+            for clause in job.when.trigger.clauses() {
+                listeners.entry(clause.source.value.clone()).or_default().push(index);
+            }
+        }
+        self.names = Names {
+            jobs: index(self.jobs.iter().map(|job| &job.name)),
+            watches: index(self.watches.iter().map(|watch| &watch.name)),
+            locks: index(self.locks.iter().map(|lock| &lock.name)),
+            listeners,
+        };
+    }
+
     pub(crate) fn job(&self, name: &str) -> Option<(usize, &JobDraft)> {
-        self.jobs.iter().enumerate().find(|(_, job)| job.name.value == name)
+        let index = *self.names.jobs.get(name)?;
+        self.jobs.get(index).map(|job| (index, job))
     }
 
     fn watch(&self, name: &str) -> Option<&WatchDraft> {
-        self.watches.iter().find(|watch| watch.name.value == name)
+        self.watches.get(*self.names.watches.get(name)?)
     }
 
     pub(crate) fn lock(&self, name: &str) -> Option<&LockDraft> {
-        self.locks.iter().find(|lock| lock.name.value == name)
+        self.locks.get(*self.names.locks.get(name)?)
+    }
+
+    /// Gives the jobs with a condition on a source, by the name that is written; some twice.
+    pub(crate) fn listeners(&self, source: &str) -> &[usize] {
+        self.names.listeners.get(source).map_or(&[], Vec::as_slice)
     }
 }
 

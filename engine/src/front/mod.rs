@@ -38,7 +38,7 @@ pub use settings::{
 };
 
 use self::fields::Fields;
-use self::link::Draft;
+use self::link::{Draft, Names};
 use self::problem::Problems;
 use self::text::Source;
 use crate::config::{Config, Name};
@@ -205,9 +205,11 @@ fn decode(
         watches: draft.watches.into_iter().map(|draft| draft.watch).collect(),
         locks: draft.locks.into_iter().map(|draft| draft.lock).collect(),
         jobs: link::into_jobs(draft.jobs),
-        hostname: Name::from(around.hostname.as_str()),
         ..Config::default()
     };
+    if !around.hostname.is_empty() {
+        config.hostname = Name::from(around.hostname.as_str());
+    }
     if let Some(timeout) = draft.stop_timeout {
         config.stop_timeout = timeout.value;
     }
@@ -250,14 +252,17 @@ fn draft(top: &Fields<'_>, around: &Surroundings, problems: &mut Problems) -> Dr
         "two locks of one key can never both be held",
         problems,
     );
-    Draft {
+    let mut draft = Draft {
         jobs,
         watches,
         locks,
         consul,
         telemetry,
         stop_timeout: adapter::stop_timeout(top, problems),
-    }
+        names: Names::default(),
+    };
+    draft.index_names();
+    draft
 }
 
 fn choose_addresses(draft: &mut Draft, around: &Surroundings, problems: &mut Problems) {

@@ -9,23 +9,22 @@ use crate::event::Code;
 /// Reports every circle of waits, and every job that can never start for another reason.
 pub(crate) fn report_unreachable(draft: &Draft, problems: &mut Problems) {
     let startable = startable(draft);
-    let mut reported = vec![false; draft.jobs.len()];
+    let mut in_circle = vec![false; draft.jobs.len()];
+    // By which walk a job was come across; every job is walked over once.
+    let mut walked: Vec<Option<usize>> = vec![None; draft.jobs.len()];
     for index in 0..draft.jobs.len() {
-        if startable[index] || reported[index] {
+        if startable[index] {
             continue;
         }
-        let circle = circle_from(draft, &startable, index);
-        if let Some(circle) = circle
-            && !circle.iter().any(|member| reported[*member])
-        {
+        if let Some(circle) = circle_from(draft, &startable, index, &mut walked) {
             report_circle(draft, &startable, &circle, problems);
             for member in circle {
-                reported[member] = true;
+                in_circle[member] = true;
             }
         }
     }
     for (index, job) in draft.jobs.iter().enumerate() {
-        if startable[index] || reported[index] {
+        if startable[index] || in_circle[index] {
             continue;
         }
         if let Some((other, span)) = first_wait(draft, &startable, index) {
@@ -39,21 +38,20 @@ pub(crate) fn report_unreachable(draft: &Draft, problems: &mut Problems) {
     }
 }
 
-/// Finds the jobs that can start, by assuming that none can and growing the set.
+/// Finds the jobs that can start: those that wait for nothing first, then what waits for them.
 fn startable(draft: &Draft) -> Vec<bool> {
     let mut startable = vec![false; draft.jobs.len()];
-    loop {
-        let mut changed = false;
-        for index in 0..draft.jobs.len() {
-            if !startable[index] && can_start(draft, &startable, index) {
-                startable[index] = true;
-                changed = true;
-            }
+    let mut waiting: Vec<usize> = (0..draft.jobs.len()).collect();
+    while let Some(index) = waiting.pop() {
+        if startable[index] || !can_start(draft, &startable, index) {
+            continue;
         }
-        if !changed {
-            return startable;
-        }
+        startable[index] = true;
+        let name = &draft.jobs[index].name.value;
+        waiting.extend_from_slice(draft.listeners(name));
+        waiting.extend_from_slice(draft.listeners(&format!("check.{name}")));
     }
+    startable
 }
 
 fn can_start(draft: &Draft, startable: &[bool], index: usize) -> bool {
@@ -99,17 +97,30 @@ fn first_wait(draft: &Draft, startable: &[bool], index: usize) -> Option<(usize,
         .find_map(|(clause, span)| Some((blocker(draft, startable, clause)?, span)))
 }
 
-/// Follows the waits from a job until one comes again; gives that circle.
-fn circle_from(draft: &Draft, startable: &[bool], start: usize) -> Option<Vec<usize>> {
-    let mut path = vec![start];
-    loop {
-        let (next, _) = first_wait(draft, startable, *path.last()?)?;
-        if let Some(at) = path.iter().position(|member| *member == next) {
-            return Some(path.split_off(at));
-        }
-        path.push(next);
+/// Follows the waits from a job until one comes again; gives that circle, each only once.
+fn circle_from(
+    draft: &Draft,
+    startable: &[bool],
+    start: usize,
+    walked: &mut [Option<usize>],
+) -> Option<Vec<usize>> {
+    let mut path = Vec::new();
+    let mut at = start;
+    while walked[at].is_none() {
+        walked[at] = Some(start);
+        path.push(at);
+        (at, _) = first_wait(draft, startable, at)?;
     }
+    // Come across in an earlier walk: its circle, if there is one, has been found.
+    if walked[at] != Some(start) {
+        return None;
+    }
+    let begin = path.iter().position(|member| *member == at)?;
+    Some(path.split_off(begin))
 }
+
+/// How many jobs of a circle are named.
+const NAMES_MAX: usize = 12;
 
 fn report_circle(draft: &Draft, startable: &[bool], circle: &[usize], problems: &mut Problems) {
     // Begin with the job that comes first in the file.
@@ -123,7 +134,11 @@ fn report_circle(draft: &Draft, startable: &[bool], circle: &[usize], problems: 
     let Some(start) = circle.first() else {
         return;
     };
-    let chain: Vec<String> = circle.iter().chain([start]).map(name).collect();
+    let mut chain: Vec<String> = circle.iter().take(NAMES_MAX).map(name).collect();
+    if circle.len() > NAMES_MAX {
+        chain.push(String::from("…"));
+    }
+    chain.push(name(start));
     let message = match circle.len() {
         1 => format!("cannot ever start job {}: it waits for itself", name(start)),
         _ => format!(

@@ -1,5 +1,7 @@
 //! Places: from a span of the rendered text to a line and column of the file.
 
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::diagnostic::Position;
@@ -46,9 +48,9 @@ pub(crate) enum Origin {
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) file: Arc<str>,
-    written: Arc<str>,
+    written: Lines,
     /// The rendered text; none when the file has no template.
-    rendered: Option<Arc<str>>,
+    rendered: Option<Lines>,
     /// Sorted by start; empty when the origin of the rendered text is unknown.
     pieces: Vec<Piece>,
 }
@@ -58,7 +60,7 @@ pub(crate) struct Source {
 pub(crate) struct Place {
     pub(crate) start: Position,
     pub(crate) end: Position,
-    pub(crate) source_line: Box<str>,
+    pub(crate) source_line: Arc<str>,
     /// Whether the place counts in the rendered text because the origin is unknown.
     pub(crate) rendered: bool,
     /// Whether a template action produced what is at the place.
@@ -70,7 +72,7 @@ impl Source {
     pub(crate) fn plain(file: &str, text: &str) -> Source {
         Source {
             file: Arc::from(file),
-            written: Arc::from(text),
+            written: Lines::new(text),
             rendered: None,
             pieces: Vec::new(),
         }
@@ -78,12 +80,12 @@ impl Source {
 
     /// Takes in a file and what its template rendered.
     pub(crate) fn rendered(file: &str, text: &str, rendered: String, pieces: Vec<Piece>) -> Source {
-        Source { rendered: Some(Arc::from(rendered)), pieces, ..Source::plain(file, text) }
+        Source { rendered: Some(Lines::new(&rendered)), pieces, ..Source::plain(file, text) }
     }
 
     /// Gives the text to decode.
     pub(crate) fn text(&self) -> Arc<str> {
-        Arc::clone(self.rendered.as_ref().unwrap_or(&self.written))
+        Arc::clone(&self.rendered.as_ref().unwrap_or(&self.written).text)
     }
 
     /// Finds the place of a span of the text to decode.
@@ -92,18 +94,18 @@ impl Source {
             return self.place_written(span);
         };
         if self.pieces.is_empty() {
-            return place_in(rendered, span, true, false);
+            return rendered.place(span, true, false);
         }
         let (start, produced) = self.origin(span.start, Edge::Start);
         let last = span.end.max(span.start + 1) - 1;
         let (end, _) = self.origin(last, Edge::End);
         let end = if end > start { end } else { start + 1 };
-        place_in(&self.written, Span::new(start, end), false, produced)
+        self.written.place(Span::new(start, end), false, produced)
     }
 
     /// Finds the place of a span of the file as written.
     pub(crate) fn place_written(&self, span: Span) -> Place {
-        place_in(&self.written, span, false, false)
+        self.written.place(span, false, false)
     }
 
     /// Gives the byte of the file that a byte of the rendered text comes from.
@@ -127,27 +129,53 @@ enum Edge {
     End,
 }
 
-fn place_in(text: &str, span: Span, rendered: bool, produced: bool) -> Place {
-    let start = floor_char(text, span.start);
-    let end = floor_char(text, span.end.max(start));
-    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-    let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-    Place {
-        start: position(text, start),
-        end: position(text, end),
-        source_line: Box::from(text[line_start..line_end].trim_end_matches('\r')),
-        rendered,
-        produced,
-    }
+/// A text with its lines; a line that many problems show is kept once.
+#[derive(Clone, Debug)]
+struct Lines {
+    text: Arc<str>,
+    starts: OnceCell<Vec<usize>>,
+    shown: RefCell<BTreeMap<usize, Arc<str>>>,
 }
 
-/// Gives the line and column of a byte; places past the end are at the end.
-fn position(text: &str, at: usize) -> Position {
-    let before = &text[..floor_char(text, at)];
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    let lines = before.bytes().filter(|byte| *byte == b'\n').count();
-    let columns = before[line_start..].chars().count();
-    Position { line: narrow(lines), column: narrow(columns) }
+impl Lines {
+    fn new(text: &str) -> Lines {
+        Lines { text: Arc::from(text), starts: OnceCell::new(), shown: RefCell::default() }
+    }
+
+    /// Gives the number of the line that a byte is in, from 0, and the line's first byte.
+    fn line(&self, at: usize) -> (usize, usize) {
+        let starts = self.starts.get_or_init(|| {
+            let after = self.text.match_indices('\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(after).collect()
+        });
+        let line = starts.partition_point(|start| *start <= at).saturating_sub(1);
+        (line, starts.get(line).copied().unwrap_or(0))
+    }
+
+    /// Gives the line and column of a byte; places past the end are at the end.
+    fn position(&self, at: usize) -> Position {
+        let at = floor_char(&self.text, at);
+        let (line, start) = self.line(at);
+        Position { line: narrow(line), column: narrow(self.text[start..at].chars().count()) }
+    }
+
+    fn place(&self, span: Span, rendered: bool, produced: bool) -> Place {
+        let start = floor_char(&self.text, span.start);
+        let (line, line_start) = self.line(start);
+        let mut shown = self.shown.borrow_mut();
+        let source_line = shown.entry(line).or_insert_with(|| {
+            let rest = &self.text[line_start..];
+            let end = rest.find('\n').unwrap_or(rest.len());
+            Arc::from(rest[..end].trim_end_matches('\r'))
+        });
+        Place {
+            start: self.position(start),
+            end: self.position(span.end.max(start)),
+            source_line: Arc::clone(source_line),
+            rendered,
+            produced,
+        }
+    }
 }
 
 /// Counts from 1, in 32 bits.

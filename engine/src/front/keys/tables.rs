@@ -113,7 +113,7 @@ pub(crate) static LOGGING: Block = Block {
     keys: &[
         key(
             "level",
-            Kind::Word(&["DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"]),
+            Kind::Word(&["DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "PANIC"]),
             "INFO",
             "What is worth a record.",
         ),

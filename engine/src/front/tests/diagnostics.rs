@@ -576,3 +576,20 @@ fn a_secret_is_not_repeated_in_messages() {
     let shown = check("f", text, &around(&[])).errors.remove(0).message;
     assert!(!shown.contains("hush"), "{shown}");
 }
+
+#[test]
+fn many_jobs_are_judged_quickly_also_when_all_are_wrong() {
+    const COUNT: usize = 5_000;
+    let job = |index: usize, source: usize| {
+        format!(
+            "{{ name: 'j{index}', exec: 'x', when: {{ source: 'j{source}', once: 'exitSuccess' }} }},\n"
+        )
+    };
+    // A chain that ends in a job that waits for itself, and one great circle.
+    let chain: String = (0..COUNT).map(|index| job(index, (index + 1).min(COUNT - 1))).collect();
+    let circle: String = (0..COUNT).map(|index| job(index, (index + 1) % COUNT)).collect();
+    let report = check("f", &format!("{{ jobs: [{chain}] }}"), &around(&[]));
+    assert_eq!((report.errors.len(), report.warnings.len()), (1, COUNT - 1));
+    let report = check("f", &format!("{{ jobs: [{circle}] }}"), &around(&[]));
+    assert_eq!((report.errors.len(), report.warnings.len()), (1, 0));
+}

@@ -1,13 +1,25 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{Engine, Input, Stamp};
 
 /// Takes any text; gives a configuration or complaints with places that exist.
 fn judge(text: &str, env: &[(&str, &str)]) -> Result<(), TestCaseError> {
     let around = around(env);
     let report = check("f", text, &around);
     match load("f", text, &around) {
-        Ok(loaded) => prop_assert_eq!(&loaded.warnings, &report.warnings),
+        Ok(loaded) => {
+            prop_assert_eq!(&loaded.warnings, &report.warnings);
+            // What is accepted can be run: the machine takes it and wants to be woken at most later.
+            let mut effects = Vec::new();
+            let mut engine = Engine::new(loaded.config, 7);
+            engine.handle(Stamp::default(), Input::Begin, &mut effects);
+            for _ in 0..20 {
+                let Some(wakeup) = engine.next_wakeup() else { break };
+                let now = Stamp { mono: wakeup, wall_ms: (wakeup.0 / 1_000_000) as i64 };
+                engine.handle(now, Input::Tick, &mut effects);
+            }
+        }
         Err(errors) => {
             prop_assert!(!errors.is_empty());
             // Only the choice of addresses comes on top of the check.
@@ -116,6 +128,57 @@ fn block(path: &'static str) -> impl Strategy<Value = String> {
     })
 }
 
+/// One job that is right in itself and waits for nothing that may be missing.
+fn good_job() -> impl Strategy<Value = String> {
+    let any = |list: &'static [&'static str]| prop::sample::select(list);
+    let exec = any(&["exec: 'x'", "exec: ['x', 'y z', 7]", "exec: '{{ .NAME }} a'"]);
+    let when = any(&[
+        "",
+        "when: { interval: '5s' },",
+        "when: { source: 'SIGHUP' },",
+        "when: { schedule: '*/5 1 * * 1-5' },",
+        "when: { source: 'watch.ww', each: 'changed' },",
+        "when: { source: 'lock.l', once: 'acquired' },",
+        "when: { all: [{ once: 'startup' }, { source: 'watch.ww', once: 'healthy' }], timeout: '1m' },",
+        "when: { any: [{ source: 'SIGUSR2' }, { source: 'watch.ww', once: 'unhealthy' }] },",
+    ]);
+    let rest = any(&[
+        "",
+        "restarts: 3,",
+        "restarts: '2',",
+        "backoff: 'none',",
+        "backoff: { initial: 1, max: '1m' },",
+        "essential: 'true',",
+        "killTimeout: '1500ms',",
+        "stopSignal: 'QUIT',",
+        "env: { A: 1, B: '=' },",
+        "user: 'u', group: 'g',",
+        "limits: { nofile: 5 },",
+        "logging: { raw: 1 },",
+        "while: 'lock.l',",
+    ]);
+    let service = any(&[
+        "",
+        "port: 80, health: { exec: 'h', interval: 5, ttl: 15 },",
+        "port: '{{ .PORT }}', interfaces: 'eth0', health: { interval: '2s', ttl: 9 }, tags: ['a', 1],",
+        "health: { exec: 'h', interval: 5, retries: 3, startPeriod: 20, startInterval: '500ms' },",
+    ]);
+    (exec, when, rest, service)
+        .prop_map(|(exec, when, rest, service)| format!("{when} {rest} {service} {exec}"))
+}
+
+fn good_top() -> impl Strategy<Value = String> {
+    prop::sample::select(
+        &[
+            "stopTimeout: 12",
+            "logging: { level: 'debug', format: 'JSON', output: '/x' }",
+            "telemetry: { port: 9091, metrics: [{ name: 'm', type: 'gauge' }] }",
+            "control: { socket: '/s' }",
+        ][..],
+    )
+    .prop_map(String::from)
+}
+
 const ENV: &[(&str, &str)] = &[("PORT", "80"), ("WEIRD", "\"}] {{ \\"), ("NAME", "a")];
 
 proptest! {
@@ -151,6 +214,26 @@ proptest! {
              telemetry: {telemetry}, logging: {logging}, consul: {consul} }}",
             jobs.join(", "), watches.join(", "), locks.join(", ")
         );
+        judge(&text, ENV)?;
+    }
+
+    #[test]
+    fn good_jobs_are_loaded_and_run(
+        bodies in prop::collection::vec(good_job(), 1..6), extras in prop::collection::vec(good_top(), 0..4)
+    ) {
+        let jobs: Vec<String> = bodies.iter().enumerate()
+            .map(|(index, body)| format!("{{ name: 'job-{index}', {body} }}"))
+            .collect();
+        let mut extras = extras;
+        extras.sort();
+        extras.dedup_by_key(|extra| extra[..3].to_owned());
+        let text = format!(
+            "{{ consul: 'c:8500', jobs: [{}], watches: [{{ name: 'ww', interval: 5 }}],\nlocks: [{{ name: 'l', key: 'k' }}], {} }}",
+            jobs.join(",\n"), extras.join(", ")
+        );
+        if let Err(errors) = load("f", &text, &around(ENV)) {
+            prop_assert!(false, "{}\n{}", text, errors[0].to_text(Colours::Off));
+        }
         judge(&text, ENV)?;
     }
 
