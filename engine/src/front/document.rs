@@ -49,9 +49,11 @@ impl Document {
     pub fn read(file: &str, text: &str) -> Result<(Document, Tree), Vec<Diagnostic>> {
         let source = Source::plain(file, text);
         let mut problems = Problems::default();
-        match json5::parse(&source.text(), &mut problems) {
-            Some(node) if !problems.has_errors() => Ok((Document { source }, tree(&node))),
-            _ => Err(problems.locate(&source).0),
+        let node = json5::parse(&source.text(), &mut problems);
+        let (errors, _) = problems.locate(&source);
+        match node {
+            Some(node) if errors.is_empty() => Ok((Document { source }, tree(&node))),
+            _ => Err(errors),
         }
     }
 
