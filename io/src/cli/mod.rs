@@ -6,6 +6,8 @@
 mod commands;
 mod execute;
 pub mod flags;
+#[cfg(test)]
+mod pages;
 mod show;
 
 use std::fmt;
