@@ -29,11 +29,14 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ask::{self, Ask, Asked};
 use crate::companions::{Companions, Ways};
 use crate::journal::Journal;
-use crate::limits::{CONSUL_ANSWERS_MAX, DRAIN_MAX, DRAIN_PATIENCE, LEFT_POLL, SWEEP_PATIENCE};
+use crate::limits::{
+    CONSUL_ANSWERS_MAX, DRAIN_MAX, DRAIN_PATIENCE, LEFT_POLL, START_POLL_MAX, START_POLL_MIN,
+    SWEEP_PATIENCE,
+};
 use crate::log::Fields;
 use crate::message;
 use crate::output::{Destination, Outputs};
-use crate::process::{self, Ended, Processes, SignalInbox};
+use crate::process::{self, Ended, Processes, Settled, SignalInbox};
 use crate::snapshot;
 
 /// Reads the configuration again.
@@ -123,6 +126,8 @@ struct Driver<C> {
     has_signals: AsyncFd<OwnedFd>,
     has_expired: AsyncFd<OwnedFd>,
     has_output: AsyncFd<OwnedFd>,
+    /// How soon to look again how starts have turned out.
+    start_poll: Duration,
     pending: VecDeque<Input>,
     effects: Vec<Effect>,
     requests: HashMap<RequestId, oneshot::Sender<Reply>>,
@@ -145,6 +150,8 @@ enum Wake {
     Other,
     /// Time to look after processes that were left behind.
     Left,
+    /// Time to look after processes that are starting.
+    Starting,
 }
 
 impl<C: Companions> Driver<C> {
@@ -175,6 +182,7 @@ impl<C: Companions> Driver<C> {
             inbox,
             timer,
             outputs,
+            start_poll: START_POLL_MIN,
             pending: VecDeque::from([Input::Begin]),
             effects: Vec::new(),
             requests: HashMap::new(),
@@ -198,6 +206,7 @@ impl<C: Companions> Driver<C> {
             if let Some(complaint) = self.companions.complaint() {
                 self.journal.record(Level::Warn, Fields::default(), &complaint);
             }
+            self.settle();
             self.journal.flush();
             self.timer.set(self.engine.next_wakeup());
             if !is_settled && self.pending.is_empty() {
@@ -224,6 +233,9 @@ impl<C: Companions> Driver<C> {
             Some((op, reply)) = self.answered.recv() => Wake::Consul(op, reply),
             Some(result) = self.loaded.1.recv() => Wake::Loaded(result),
             () = tokio::time::sleep(LEFT_POLL), if self.processes.has_left() => Wake::Left,
+            () = tokio::time::sleep(self.start_poll), if self.processes.is_starting() => {
+                Wake::Starting
+            }
             () = tokio::task::yield_now(), if !self.pending.is_empty() => Wake::Other,
         }
     }
@@ -254,6 +266,7 @@ impl<C: Companions> Driver<C> {
                 self.pending.push_back(Input::Loaded { config });
             }
             Wake::Left => self.reap(),
+            Wake::Starting => self.start_poll = START_POLL_MAX.min(self.start_poll * 2),
         }
     }
 
@@ -270,8 +283,24 @@ impl<C: Companions> Driver<C> {
         }
     }
 
+    /// Takes in how starts have turned out.
+    fn settle(&mut self) {
+        for settled in self.processes.settled() {
+            self.start_poll = START_POLL_MIN;
+            self.pending.push_back(match settled {
+                Settled::Started { run, pid } => Input::Started { run, pid },
+                Settled::Failed { run, reason } => {
+                    self.outputs.finish(run, &mut self.journal);
+                    Input::StartFailed { run, reason }
+                }
+            });
+        }
+    }
+
     fn reap(&mut self) {
-        for ended in self.processes.reap() {
+        let ended = self.processes.reap();
+        self.settle();
+        for ended in ended {
             self.pending.push_back(match ended {
                 Ended::Leader { run, status, tree } => {
                     let output = self.outputs.finish(run, &mut self.journal);
@@ -350,7 +379,7 @@ impl<C: Companions> Driver<C> {
         }
     }
 
-    fn start(&mut self, run: RunId, command: &Command) {
+    fn start(&mut self, run: RunId, command: &Arc<Command>) {
         let Some(job) = self.engine.job(run.job).map(|job| Arc::clone(&job.name)) else { return };
         let is_check = run.kind == RunKind::Check;
         if self.journal.wants(Level::Debug) {
@@ -358,15 +387,15 @@ impl<C: Companions> Driver<C> {
             let message = format!("run {}: {:?}", run.nth, command.argv);
             self.journal.record(Level::Debug, fields, &message);
         }
-        let started = match self.processes.start(run, &job, command) {
-            Ok(started) => started,
+        let begun = match self.processes.start(run, &job, command) {
+            Ok(begun) => begun,
             Err(reason) => {
                 self.pending.push_back(Input::StartFailed { run, reason });
                 return;
             }
         };
-        let pid = started.pid;
-        if let Some(output) = started.output {
+        let pid = begun.pid;
+        if let Some(output) = begun.output {
             let is_raw = command.raw_output;
             let destination = Destination { job: Arc::clone(&job), pid, is_raw };
             if let Err(error) = self.outputs.add(run, output, destination) {
@@ -376,7 +405,6 @@ impl<C: Companions> Driver<C> {
                 self.journal.record(Level::Error, fields, &message);
             }
         }
-        self.pending.push_back(Input::Started { run, pid });
     }
 
     fn log(&mut self, record: &Record) {

@@ -140,3 +140,16 @@ pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(19);
 
 /// Longer answers of Consul are read by another thread: this much takes a millisecond.
 pub const CONSUL_DECODE_BYTES_MAX: usize = 256 * 1024;
+
+/// How many processes may be on their way to their programs while the supervisor goes on; for one
+/// more it waits. Each takes two pages of memory.
+pub const STARTING_MAX: usize = 64;
+
+/// How many stacks for processes on their way are kept when nobody uses them.
+pub const STACKS_KEPT_MAX: usize = 4;
+
+/// How soon to look how a start has turned out: a program is there within a fraction of this.
+pub const START_POLL_MIN: Duration = Duration::from_millis(1);
+
+/// How rarely to look, when a program's file system keeps it waiting.
+pub const START_POLL_MAX: Duration = Duration::from_millis(64);

@@ -6,14 +6,15 @@
 //! - how it ends when the supervisor is killed
 #![expect(clippy::unwrap_used, reason = "a test without libtest's harness")]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use steersman::process::{Ended, Processes, SignalInbox, hold_signals};
+use steersman::process::{Ended, Processes, Settled, SignalInbox, hold_signals};
 use steersman_engine::config::{Command, Limit, Resource, Signal};
 use steersman_engine::input::{ExitStatus, Tree};
 use steersman_engine::{JobId, RunId, RunKind};
@@ -36,6 +37,8 @@ const CASES: &[Case] = &[
     ("process_runs_as_the_user_where_and_as_told", user_and_place),
     ("limits_are_set_and_others_are_as_before", limits),
     ("start_that_fails_says_why_and_leaves_no_child", start_failures),
+    ("program_that_hangs_while_it_is_opened_holds_up_nobody", hanging_program),
+    ("many_at_once_all_become_their_programs", many_at_once),
     ("status_of_a_process_is_its_code_or_signal", statuses),
     ("end_is_seen_while_a_child_holds_the_output", pipe_holder),
     ("daemon_in_its_own_session_is_left_behind_and_ended", daemon),
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
     let is_listing = arguments.iter().any(|argument| argument == "--list");
     hold_signals();
     let mut bench = Bench::new();
+    let mut passed = 0;
     for (name, case) in CASES {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
             continue;
@@ -70,7 +74,9 @@ fn main() -> ExitCode {
         case(&mut bench);
         bench.clear();
         println!("test {name} ... ok");
+        passed += 1;
     }
+    println!("\ntest result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured");
     ExitCode::SUCCESS
 }
 
@@ -78,12 +84,14 @@ struct Bench {
     processes: Processes,
     inbox: SignalInbox,
     runs: u32,
+    settled: Vec<Settled>,
 }
 
 impl Bench {
     fn new() -> Bench {
         let processes = Processes::new(None).unwrap();
-        Bench { processes, inbox: SignalInbox::open().unwrap(), runs: 0 }
+        let inbox = SignalInbox::open().unwrap();
+        Bench { processes, inbox, runs: 0, settled: Vec::new() }
     }
 
     fn next_run(&mut self) -> RunId {
@@ -93,8 +101,20 @@ impl Bench {
 
     fn start(&mut self, command: &Command) -> (RunId, u32, OwnedFd) {
         let run = self.next_run();
-        let started = self.processes.start(run, "job", command).unwrap();
-        (run, started.pid, started.output.unwrap())
+        let begun = self.processes.start(run, "job", &Arc::new(command.clone())).unwrap();
+        let started = Settled::Started { run, pid: begun.pid };
+        let end = Instant::now() + PATIENCE;
+        while !self.has_settled(&started) {
+            assert!(Instant::now() < end, "a process never became its program");
+            readable(&self.inbox, Duration::from_millis(1));
+        }
+        (run, begun.pid, begun.output.unwrap())
+    }
+
+    /// Tells whether a start has turned out like this, so far.
+    fn has_settled(&mut self, wanted: &Settled) -> bool {
+        self.settled.extend(self.processes.settled());
+        self.settled.contains(wanted)
     }
 
     fn shell(&mut self, script: &str) -> (RunId, u32, OwnedFd) {
@@ -111,7 +131,24 @@ impl Bench {
 
     fn refusal(&mut self, command: &Command) -> String {
         let run = self.next_run();
-        self.processes.start(run, "job", command).unwrap_err().into()
+        if let Err(reason) = self.processes.start(run, "job", &Arc::new(command.clone())) {
+            return reason.into();
+        }
+        let end = Instant::now() + PATIENCE;
+        loop {
+            assert_eq!(self.processes.reap(), [], "a failed start ends like a process");
+            match self.processes.settled().pop() {
+                Some(Settled::Failed { run: failed, reason }) => {
+                    assert_eq!(failed, run);
+                    return reason.into();
+                }
+                Some(Settled::Started { .. }) => panic!("{command:?} was started"),
+                None => {}
+            }
+            assert!(Instant::now() < end, "a start never failed");
+            readable(&self.inbox, Duration::from_millis(10));
+            let _received = self.inbox.receive();
+        }
     }
 
     /// Waits for the end of a run's first process.
@@ -303,6 +340,59 @@ fn start_failures(bench: &mut Bench) {
     assert!(!bench.processes.sweep(), "a failed start left a child");
     assert!(bench.processes.reap().is_empty());
     std::fs::remove_dir_all(&directory).unwrap();
+}
+
+fn hanging_program(bench: &mut Bench) {
+    let file = std::env::temp_dir().join(format!("steersman-hang-{}", std::process::id()));
+    std::fs::copy("/bin/true", &file).unwrap();
+    // Whoever opens a leased file waits until the lease is given up (F_SETLEASE, F_WRLCK).
+    let script = "use Fcntl; $SIG{IO} = sub {}; open(F, '<', $ARGV[0]) or die; \
+                  fcntl(F, 1024, 1) or die; $| = 1; print \"held\\n\"; \
+                  <STDIN>";
+    let mut holder = std::process::Command::new("perl")
+        .args(["-e", script, file.to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut held = [0; 5];
+    holder.stdout.take().unwrap().read_exact(&mut held).unwrap();
+
+    let slow = bench.next_run();
+    let command = Arc::new(Command::new([file.to_str().unwrap()]));
+    let begun = bench.processes.start(slow, "slow", &command).unwrap();
+    // Others come and go meanwhile.
+    let (quick, _, _output) = bench.start(&Command::new(["true"]));
+    assert_eq!(bench.leader(quick), (ExitStatus::Code(0), Tree::Gone));
+    let started = Settled::Started { run: slow, pid: begun.pid };
+    assert!(bench.processes.is_starting());
+    assert!(!bench.has_settled(&started));
+
+    // Not the end of the stream: the process that waits has a copy of it.
+    holder.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(bench.leader(slow), (ExitStatus::Code(0), Tree::Gone));
+    assert!(bench.has_settled(&started));
+    assert!(!bench.processes.is_starting());
+    // Our own reaping may have been faster.
+    let _status = holder.wait();
+    std::fs::remove_file(&file).unwrap();
+}
+
+fn many_at_once(bench: &mut Bench) {
+    let command = Arc::new(Command::new(["sleep", "1000"]));
+    let begin = |bench: &mut Bench| {
+        let run = bench.next_run();
+        let begun = bench.processes.start(run, "job", &command).unwrap();
+        Settled::Started { run, pid: begun.pid }
+    };
+    // More than may be on their way at once.
+    let started: Vec<Settled> = (0..200).map(|_| begin(bench)).collect();
+    let end = Instant::now() + PATIENCE;
+    while !started.iter().all(|one| bench.has_settled(one)) {
+        assert!(Instant::now() < end, "some never became their programs");
+        readable(&bench.inbox, Duration::from_millis(1));
+    }
+    assert_eq!(bench.settled.iter().filter(|one| started.contains(one)).count(), 200);
 }
 
 fn statuses(bench: &mut Bench) {

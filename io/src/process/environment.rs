@@ -1,11 +1,12 @@
 //! The environment of jobs: the supervisor's own, what was set since, and what a command adds.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::rc::Rc;
 
 use steersman_engine::config::Command;
 
@@ -20,14 +21,14 @@ pub(super) const SUPERVISOR_PID: &str = "CONTAINERPILOT_PID";
 /// The variables that every job starts from, each kept as `NAME=value`.
 #[derive(Debug)]
 pub(super) struct Environment {
-    variables: BTreeMap<Box<[u8]>, CString>,
+    variables: BTreeMap<Box<[u8]>, Rc<CStr>>,
 }
 
 impl Environment {
     /// Builds one from the supervisor's own variables.
     pub(super) fn new(inherited: impl Iterator<Item = (OsString, OsString)>) -> Environment {
         let pairs = inherited.map(|(name, value)| (name.into_vec(), value.into_vec()));
-        let mut variables: BTreeMap<Box<[u8]>, CString> = pairs
+        let mut variables: BTreeMap<Box<[u8]>, Rc<CStr>> = pairs
             .filter_map(|(name, value)| Some((Box::from(&*name), entry(&name, &value)?)))
             .collect();
         let pid = std::process::id().to_string();
@@ -48,19 +49,19 @@ impl Environment {
 
     /// Gives the value of a variable.
     pub(super) fn value(&self, name: &str) -> Option<&[u8]> {
-        let entry = self.variables.get(name.as_bytes())?.as_bytes();
+        let entry = self.variables.get(name.as_bytes())?.to_bytes();
         entry.get(name.len() + 1..)
     }
 
     /// Gives the entries that `own` does not replace.
-    pub(super) fn without<'a>(&'a self, own: &'a Own) -> impl Iterator<Item = &'a CString> {
+    pub(super) fn without<'a>(&'a self, own: &'a Own) -> impl Iterator<Item = &'a Rc<CStr>> {
         self.variables.iter().filter(|(name, _)| !own.0.contains_key(*name)).map(|(_, value)| value)
     }
 }
 
 /// The variables that one start adds.
 #[derive(Debug, Default)]
-pub(super) struct Own(BTreeMap<Box<[u8]>, CString>);
+pub(super) struct Own(BTreeMap<Box<[u8]>, Rc<CStr>>);
 
 impl Own {
     /// Collects them: the file's, then the configuration's, then the marker of the run.
@@ -83,11 +84,11 @@ impl Own {
 
     /// Gives the value of a variable.
     pub(super) fn value(&self, name: &str) -> Option<&[u8]> {
-        self.0.get(name.as_bytes())?.as_bytes().get(name.len() + 1..)
+        self.0.get(name.as_bytes())?.to_bytes().get(name.len() + 1..)
     }
 
     /// Gives the entries.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &CString> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Rc<CStr>> {
         self.0.values()
     }
 
@@ -99,11 +100,11 @@ impl Own {
     }
 }
 
-fn entry(name: &[u8], value: &[u8]) -> Option<CString> {
+fn entry(name: &[u8], value: &[u8]) -> Option<Rc<CStr>> {
     if name.is_empty() || name.contains(&b'=') {
         return None;
     }
-    CString::new([name, b"=", value].concat()).ok()
+    Some(CString::new([name, b"=", value].concat()).ok()?.as_c_str().into())
 }
 
 fn read_env_file(path: &str) -> Result<String, String> {
@@ -155,7 +156,7 @@ fn parse_line<'a>(
 mod tests {
     use super::*;
 
-    fn texts<'a>(entries: impl Iterator<Item = &'a CString>) -> Vec<&'a str> {
+    fn texts<'a>(entries: impl Iterator<Item = &'a Rc<CStr>>) -> Vec<&'a str> {
         entries.map(|entry| entry.to_str().unwrap()).collect()
     }
 

@@ -12,8 +12,11 @@
     reason = "clone, execve and signals have no safe form; each block has its proof"
 )]
 
+mod child;
 mod environment;
 mod kin;
+mod places;
+mod raw;
 mod spawn;
 mod system;
 mod users;
@@ -21,6 +24,7 @@ mod users;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use steersman_engine::config::{Command, Signal};
@@ -36,13 +40,32 @@ pub use system::{
     keep_memory_small, local_offset, raise_file_limit, release_signals, watch,
 };
 
-/// A process that has just been started.
+/// A process that was made and is on its way to its program.
 #[derive(Debug)]
-pub struct Started {
+pub struct Begun {
     /// Its process id.
     pub pid: u32,
     /// Where its output arrives, without blocking; none when it writes to our own streams.
     pub output: Option<OwnedFd>,
+}
+
+/// How a start turned out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The process has become its program.
+    Started {
+        /// Which run.
+        run: RunId,
+        /// Its process id.
+        pid: u32,
+    },
+    /// It could not, and is gone.
+    Failed {
+        /// Which run.
+        run: RunId,
+        /// Why, for people.
+        reason: Box<str>,
+    },
 }
 
 /// Something that ended.
@@ -78,6 +101,8 @@ pub struct Processes {
     orphans: HashMap<libc::pid_t, Option<RunId>>,
     /// Runs whose first process has gone and whose orphans have not.
     left: BTreeSet<RunId>,
+    /// Starts whose outcome turned up while reaping.
+    settled: Vec<Settled>,
     /// Whether there may be orphans that were not looked at.
     is_stale: bool,
 }
@@ -112,6 +137,7 @@ impl Processes {
             markers: HashMap::new(),
             orphans: HashMap::new(),
             left: BTreeSet::new(),
+            settled: Vec::new(),
             is_stale: true,
         })
     }
@@ -121,11 +147,17 @@ impl Processes {
         self.environment.set(name, value);
     }
 
-    /// Starts the first process of a run; `job` is the job's name.
+    /// Begins the first process of a run; `job` is the job's name. [`Processes::settled`] tells how
+    /// it turned out.
     ///
     /// # Errors
-    /// Why it could not be started, for people.
-    pub fn start(&mut self, run: RunId, job: &str, command: &Command) -> Result<Started, Box<str>> {
+    /// Why there is no process, for people.
+    pub fn start(
+        &mut self,
+        run: RunId,
+        job: &str,
+        command: &Arc<Command>,
+    ) -> Result<Begun, Box<str>> {
         let marker = match run.kind {
             RunKind::Main => format!("{job}.{}", run.nth),
             RunKind::Check => format!("{job}.{}.check", run.nth),
@@ -149,7 +181,27 @@ impl Processes {
         let entry =
             Run { pid, marker, is_leader_there: true, orphans: Vec::new(), is_killed: false };
         self.runs.insert(run, entry);
-        Ok(Started { pid: pid.unsigned_abs(), output: reader })
+        Ok(Begun { pid: pid.unsigned_abs(), output: reader })
+    }
+
+    /// Tells whether there are starts of which it is not known how they turn out.
+    pub fn is_starting(&self) -> bool {
+        self.spawner.is_starting()
+    }
+
+    /// Takes out how starts have turned out, so far. A process that ended is in here before it is
+    /// in what [`Processes::reap`] gives, if this is called between the two.
+    pub fn settled(&mut self) -> Vec<Settled> {
+        for pid in self.spawner.settled() {
+            self.note_started(pid);
+        }
+        std::mem::take(&mut self.settled)
+    }
+
+    fn note_started(&mut self, pid: libc::pid_t) {
+        if let Some(run) = self.leaders.get(&pid).copied() {
+            self.settled.push(Settled::Started { run, pid: pid.unsigned_abs() });
+        }
     }
 
     /// Sends a signal to all that a run has: its group, and the groups that orphans of it are in.
@@ -235,6 +287,13 @@ impl Processes {
         }
     }
 
+    fn note_failed(&mut self, pid: libc::pid_t, reason: &str) {
+        if let Some(run) = self.leaders.remove(&pid) {
+            self.forget(run);
+            self.settled.push(Settled::Failed { run, reason: reason.into() });
+        }
+    }
+
     /// Takes every status there is.
     fn collect(&mut self, leaders: &mut Vec<(RunId, ExitStatus)>) {
         loop {
@@ -246,6 +305,14 @@ impl Processes {
             }
             if pid <= 0 {
                 return;
+            }
+            match self.spawner.ended(pid) {
+                Some(Err(error)) => {
+                    self.note_failed(pid, &error.to_string());
+                    continue;
+                }
+                Some(Ok(())) => self.note_started(pid),
+                None => {}
             }
             if let Some(run) = self.leaders.remove(&pid) {
                 if let Some(entry) = self.runs.get_mut(&run) {
