@@ -106,14 +106,15 @@ pub const WRITE_PAUSE: Duration = Duration::from_millis(1);
 /// anyway; more connections only bring its limit of 200 a client address nearer.
 pub const CONSUL_SHORT_MAX: usize = 4;
 
-/// How many idle connections to Consul are kept: a burst of changes ends that many blocking queries at
-/// once, and all of them come back within a second.
+/// How many idle connections to Consul are kept: a burst of changes ends that many blocking queries
+/// at once, and all of them come back within a second.
 pub const CONSUL_IDLE_MAX: usize = 32;
 
 /// How long an idle connection to Consul is trusted: less than the idle limits of usual proxies.
 pub const CONSUL_IDLE_AGE_MAX: Duration = Duration::from_secs(50);
 
-/// The largest answer of Consul that is taken: thousands of instances. Each watch holds one at most.
+/// The largest answer of Consul that is taken: thousands of instances. Each watch holds one at
+/// most.
 pub const CONSUL_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How much of an error's body is read; people see the beginning of it.

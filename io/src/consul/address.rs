@@ -50,8 +50,8 @@ impl fmt::Display for AddressError {
 }
 
 impl Endpoint {
-    /// Reads `HOST`, `HOST:PORT`, `[V6]:PORT` or `unix:///PATH`. Without a port it is the protocol's own, as
-    /// in a URL.
+    /// Reads `HOST`, `HOST:PORT`, `[V6]:PORT` or `unix:///PATH`. Without a port it is the
+    /// protocol's own, as in a URL.
     ///
     /// # Errors
     /// What is wrong with it.

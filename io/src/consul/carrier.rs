@@ -16,8 +16,8 @@ use super::dial::{Dial, Network};
 /// Where answers go.
 pub type Answers = mpsc::Sender<(ConsulOp, ConsulReply)>;
 
-/// Carries requests to whatever Consul the settings name. When it is dropped, so is everything that is
-/// under way.
+/// Carries requests to whatever Consul the settings name. When it is dropped, so is everything that
+/// is under way.
 #[derive(Debug)]
 pub struct Carrier<D: Dial + Clone = Network> {
     dial: D,
@@ -52,8 +52,8 @@ impl<D: Dial + Clone> Carrier<D> {
         }
     }
 
-    /// Puts settings in force. Requests that are under way to another Consul end as failed: the engine
-    /// asks the new one.
+    /// Puts settings in force. Requests that are under way to another Consul end as failed: the
+    /// engine asks the new one.
     ///
     /// # Errors
     /// The address is none; every request fails with the same words until there are other settings.
@@ -81,10 +81,11 @@ impl<D: Dial + Clone> Carrier<D> {
         }
     }
 
-    /// Carries a request; its reply goes to the answers, a failure as well. Must be called inside the
-    /// runtime.
+    /// Carries a request; its reply goes to the answers, a failure as well. Must be called inside
+    /// the runtime.
     ///
-    /// One owner has one request under way: an earlier one, which the engine has given up, is ended.
+    /// One owner has one request under way: an earlier one, which the engine has given up, is
+    /// ended.
     pub fn carry(&mut self, op: ConsulOp, request: ConsulRequest, patience: Duration) {
         let answers = self.answers.clone();
         let task = match &self.client {
@@ -159,7 +160,8 @@ fn complaint_about(agent: &Agent) -> Option<String> {
     let is_unverified = agent.scheme == Scheme::Https && !agent.tls.verify;
     is_unverified.then(|| {
         format!(
-            "the certificate of Consul at {} is not checked: whoever is in between can read the token",
+            "the certificate of Consul at {} is not checked: \
+             whoever is in between can read the token",
             agent.address
         )
     })

@@ -146,8 +146,8 @@ impl<D: Dial> Client<D> {
     }
 
     /// Gets an answer over an idle connection or a new one. An idle one may have been closed by the
-    /// other side, unseen until we write to it: then a new one is opened, once, provided that nothing was
-    /// sent or that it does no harm when both requests arrive.
+    /// other side, unseen until we write to it: then a new one is opened, once, provided that
+    /// nothing was sent or that it does no harm when both requests arrive.
     async fn answer(
         &self,
         outgoing: Outgoing,
@@ -235,8 +235,8 @@ fn decode(request: &ConsulRequest, answer: &Answer) -> ConsulReply {
 }
 
 /// Tells whether a request waits when too many are under way. Those that Consul may hold back until
-/// something changes do not: each has a connection of its own. Those of locks must not: a renewal in
-/// time is worth more than any report.
+/// something changes do not: each has a connection of its own. Those of locks must not: a renewal
+/// in time is worth more than any report.
 fn is_queued(request: &ConsulRequest) -> bool {
     match request {
         ConsulRequest::Register(_)
@@ -253,8 +253,8 @@ fn is_queued(request: &ConsulRequest) -> bool {
     }
 }
 
-/// Tells whether a request may arrive twice without harm: what is to be true is said, not what is to
-/// be done. About locks the engine alone knows.
+/// Tells whether a request may arrive twice without harm: what is to be true is said, not what is
+/// to be done. About locks the engine alone knows.
 fn is_repeatable(request: &ConsulRequest) -> bool {
     match request {
         ConsulRequest::Register(_)

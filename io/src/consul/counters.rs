@@ -135,7 +135,8 @@ pub struct Figure {
     pub outcome: &'static str,
     /// How often.
     pub count: u64,
-    /// How long all of them took together. The time that a blocking query waited for a change is in it.
+    /// How long all of them took together. The time that a blocking query waited for a change is in
+    /// it.
     pub seconds: f64,
 }
 

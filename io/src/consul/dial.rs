@@ -23,15 +23,15 @@ pub trait Dial: Send + Sync + 'static {
     /// What a connection is.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Opens a connection. The name is looked up anew each time: agents move. May take for ever; the
-    /// caller has a deadline.
+    /// Opens a connection. The name is looked up anew each time: agents move. May take for ever;
+    /// the caller has a deadline.
     fn dial(&self, to: &Endpoint) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
 /// The real network.
 ///
-/// However many connections are opened at once, one thread looks up one name: those who ask meanwhile
-/// share what it finds. An address instead of a name needs no thread at all.
+/// However many connections are opened at once, one thread looks up one name: those who ask
+/// meanwhile share what it finds. An address instead of a name needs no thread at all.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
     latest: Arc<Mutex<Option<Lookup>>>,
@@ -63,7 +63,8 @@ impl Network {
             return lookup.outcome.clone().map_err(|reason| no_address(host, &reason));
         }
         let name = String::from(host);
-        // The task holds the lock even when we are given up: a resolver that hangs costs one thread.
+        // The task holds the lock even when we are given up: a resolver that hangs costs one
+        // thread.
         let lookup = tokio::spawn(async move {
             let outcome = match tokio::net::lookup_host((name.clone(), port)).await {
                 Ok(addresses) => Ok(addresses.collect()),
@@ -120,9 +121,9 @@ impl Dial for Network {
     }
 }
 
-/// Connects to the first of several addresses that answers. The next one is tried as well as soon as
-/// one has failed, or has not answered for a while (RFC 8305): IPv6 that leads nowhere costs a moment
-/// only.
+/// Connects to the first of several addresses that answers. The next one is tried as well as soon
+/// as one has failed, or has not answered for a while (RFC 8305): IPv6 that leads nowhere costs a
+/// moment only.
 ///
 /// # Errors
 /// The last failure, when all have failed.

@@ -105,7 +105,8 @@ impl Failure {
         let reason = match (io_error(error), tls, stage) {
             // A server may close without a word when it wanted a certificate (TLS 1.3).
             (_, Some(false), Stage::Waiting) => String::from(
-                "it closed the connection after the TLS handshake: does it want a client certificate?",
+                "it closed the connection after the TLS handshake: \
+                 does it want a client certificate?",
             ),
             (Some(error), _, _) if error.kind() != io::ErrorKind::UnexpectedEof => io_text(error),
             (_, _, Stage::Reading(_)) => String::from("it closed the connection in the middle"),
@@ -189,7 +190,8 @@ impl Failure {
                 let most = CONSUL_BODY_BYTES_MAX;
                 match bytes {
                     Some(bytes) => format!(
-                        "cannot take the answer of {endpoint}: {bytes} bytes, and {most} are the most"
+                        "cannot take the answer of {endpoint}: \
+                         {bytes} bytes, and {most} are the most"
                     ),
                     None => {
                         format!(

@@ -1,14 +1,15 @@
 //! Carries the engine's requests to Consul over HTTP and brings back what came of them.
 //!
-//! The engine decides everything: what to ask, when to ask again, how long to wait. In here one request
-//! becomes one exchange on a connection, with a hard deadline and a bounded answer; the only repetition
-//! is that of a request which an idle connection, closed by the other side meanwhile, did not take.
+//! The engine decides everything: what to ask, when to ask again, how long to wait. In here one
+//! request becomes one exchange on a connection, with a hard deadline and a bounded answer; the
+//! only repetition is that of a request which an idle connection, closed by the other side
+//! meanwhile, did not take.
 //!
-//! HTTP is hyper's `client::conn::http1` over whatever stream a [`Dial`] yields, not a client library
-//! with its own sockets (reqwest): so a simulated network carries the very client of production, TLS
-//! included, and nothing is there that we do not use: no proxy variables, cookies, redirects, HTTP/2 or
-//! threads. A process without Consul builds none of it; TLS is set up by the first connection that
-//! needs it.
+//! HTTP is hyper's `client::conn::http1` over whatever stream a [`Dial`] yields, not a client
+//! library with its own sockets (reqwest): so a simulated network carries the very client of
+//! production, TLS included, and nothing is there that we do not use: no proxy variables, cookies,
+//! redirects, HTTP/2 or threads. A process without Consul builds none of it; TLS is set up by the
+//! first connection that needs it.
 //!
 //! # Examples
 //! ```
