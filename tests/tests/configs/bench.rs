@@ -202,11 +202,6 @@ impl Supervisor {
         self.child.as_ref().expect("it was not stopped").id()
     }
 
-    /// Waits until it answers on its control socket.
-    pub(crate) fn is_up(&self) {
-        until("the supervisor answers", || self.control(&["ping"]).success().then_some(()));
-    }
-
     /// Runs a control command of the program against it.
     pub(crate) fn control(&self, arguments: &[&str]) -> ExitStatus {
         let mut command = Command::new(steersman());
