@@ -6,7 +6,7 @@ use crate::engine::Engine;
 /// The defects that are switched on.
 #[cfg(feature = "defects")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Defects(u128);
+pub(crate) struct Defects([u64; 4]);
 
 macro_rules! defects {
     ($($(#[$doc:meta])* $variant:ident,)+) => {
@@ -243,18 +243,30 @@ defects! {
     UnknownMetricSwallowed,
 }
 
-const _: () = assert!(Defect::ALL.len() <= 128, "a bit for each");
+const _: () = assert!(Defect::ALL.len() <= 256, "a bit for each");
 
 impl Engine {
+    /// Builds the machine of a container's next life: a new one, with this one's deliberate defects.
+    pub fn reborn(&self, config: crate::config::Config, seed: u64) -> Engine {
+        let mut engine = Engine::new(config, seed);
+        #[cfg(feature = "defects")]
+        engine.defects.clone_from(&self.defects);
+        #[cfg(not(feature = "defects"))]
+        let _ = &mut engine;
+        engine
+    }
+
     /// Switches a defect on.
     #[cfg(feature = "defects")]
     pub fn plant(&mut self, defect: Defect) {
-        self.defects.0 |= 1 << defect as u8;
+        let place = defect as usize;
+        self.defects.0[place / 64] |= 1 << (place % 64);
     }
 
     #[cfg(feature = "defects")]
     pub(crate) fn planted(&self, defect: Defect) -> bool {
-        self.defects.0 & 1 << defect as u8 != 0
+        let place = defect as usize;
+        self.defects.0[place / 64] & 1 << (place % 64) != 0
     }
 
     #[cfg(not(feature = "defects"))]

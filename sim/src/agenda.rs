@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use steersman_engine::consul::{ConsulOp, Owner};
 use steersman_engine::{RunId, Time};
 
 use crate::random::Random;
@@ -32,6 +33,18 @@ pub enum Happening {
     TreeGone(RunId),
     /// A configuration that was asked for has been read; counts the readings.
     Loaded(u32),
+    /// A request reaches the Consul agent.
+    Reaches(ConsulOp),
+    /// An answer of Consul reaches the supervisor.
+    Answer(ConsulOp),
+    /// A request to Consul has waited long enough.
+    Expires(ConsulOp),
+    /// The scheduler gives a container a new life.
+    Birth,
+    /// The scheduler's patience with a container that is to stop ends.
+    GraceOver,
+    /// Consul's own time has come.
+    Catalog,
     /// The engine's next wakeup.
     Wakeup,
 }
@@ -46,9 +59,25 @@ impl Happening {
             Happening::TreeGone(run) => (5, run.pack()),
             Happening::Loaded(nth) => (6, u64::from(nth)),
             Happening::Wakeup => (7, 0),
+            Happening::Reaches(op) => (8, pack_op(op)),
+            Happening::Answer(op) => (9, pack_op(op)),
+            Happening::Expires(op) => (10, pack_op(op)),
+            Happening::Birth => (11, 0),
+            Happening::GraceOver => (12, 0),
+            Happening::Catalog => (13, 0),
         };
         crate::random::mix(kind) ^ rest
     }
+}
+
+fn pack_op(op: ConsulOp) -> u64 {
+    let (kind, owner) = match op.owner {
+        Owner::Job(job) => (0, job.0),
+        Owner::Watch(watch) => (1, watch.0),
+        Owner::Lock(lock) => (2, lock.0),
+        Owner::Session(lock) => (3, lock.0),
+    };
+    (kind << 48) | (u64::from(owner) << 32) | u64::from(op.nth)
 }
 
 /// One entry of the agenda; at most one for each node and happening.

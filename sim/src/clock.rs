@@ -14,6 +14,8 @@ const MILLION: u128 = 1_000_000;
 pub struct NodeClock {
     anchor_world: Time,
     anchor_local: Time,
+    /// What the monotonic clock showed at the birth of the world.
+    birth_local: Time,
     rate_ppm: i32,
     wall_offset_ms: i64,
 }
@@ -31,6 +33,7 @@ impl NodeClock {
         NodeClock {
             anchor_world: Time(0),
             anchor_local: Time(0) + offset,
+            birth_local: Time(0) + offset,
             rate_ppm: rate_ppm.clamp(-900_000, 1_000_000_000),
             wall_offset_ms: 0,
         }
@@ -51,7 +54,8 @@ impl NodeClock {
     /// Gives what both clocks show at an instant of the world.
     pub fn stamp(&self, world: Time) -> Stamp {
         let mono = self.local(world);
-        let elapsed_ms = i64::try_from(mono.0 / 1_000_000).unwrap_or(i64::MAX);
+        let elapsed_ms = (mono.0 - self.birth_local.0) / 1_000_000;
+        let elapsed_ms = i64::try_from(elapsed_ms).unwrap_or(i64::MAX);
         let wall_ms = (WALL_ORIGIN_MS + self.wall_offset_ms).saturating_add(elapsed_ms);
         Stamp { mono, wall_ms }
     }

@@ -10,12 +10,17 @@
 //! assert!(scene.job("app").is_live());
 //! ```
 
+pub mod action;
 pub mod agenda;
+pub mod catalog;
 pub mod clock;
 pub mod consul;
+pub mod container;
+mod exclusion;
 pub mod explore;
 pub mod fixture;
 pub mod html;
+pub mod link;
 pub mod node;
 pub mod observer;
 pub mod oracle;
@@ -27,8 +32,10 @@ pub mod story;
 pub mod tap;
 pub mod world;
 
+pub use action::Action;
 pub use agenda::{Happening, NodeId};
+pub use catalog::CatalogFault;
 pub use node::NodeSetup;
 pub use observer::Observer;
 pub use script::Script;
-pub use world::{Action, World};
+pub use world::World;

@@ -5,11 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use steersman_engine::config::{Config, Name, Signal};
+use steersman_engine::consul::ConsulOp;
 use steersman_engine::input::{ExitStatus, Tree};
 use steersman_engine::{Engine, Input, JobId, RunId, Time};
 
+use crate::catalog::{Files, Pending};
 use crate::clock::NodeClock;
+use crate::container::{Frozen, RestartPolicy};
+use crate::link::Link;
 use crate::script::{Life, Script};
+
+/// How long a machine has been up when a node begins, unless it says otherwise: no grid may count
+/// from the clock's zero.
+pub const UPTIME: Duration = Duration::from_nanos(1_234_567_890_123_456);
 
 /// What a new node is made of.
 #[derive(Clone, Debug)]
@@ -24,17 +32,26 @@ pub struct NodeSetup {
     pub engine_seed: u64,
     /// How long reading the configuration file takes.
     pub load_delay: Duration,
+    /// The way to its Consul agent.
+    pub link: Link,
+    /// Which agent; its own client agent where there is one, else the first server, when absent.
+    pub agent: Option<usize>,
+    /// What the scheduler does when it has ended.
+    pub restart: RestartPolicy,
 }
 
 impl NodeSetup {
-    /// Builds a node with true clocks.
+    /// Builds a node whose clocks have been running for long, at the true rate.
     pub fn new(name: &str, config: Config) -> NodeSetup {
         NodeSetup {
             name: Arc::from(name),
             config,
-            clock: NodeClock::default(),
+            clock: NodeClock::new(UPTIME, 0),
             engine_seed: 0,
             load_delay: Duration::from_millis(5),
+            link: Link::default(),
+            agent: None,
+            restart: RestartPolicy::Never,
         }
     }
 }
@@ -59,6 +76,17 @@ pub struct Node {
     pub(crate) paused: Option<Time>,
     pub(crate) held: Vec<Input>,
     pub(crate) exit: Option<(Time, u8)>,
+    pub(crate) link: Link,
+    pub(crate) agent: Option<usize>,
+    pub(crate) requests: BTreeMap<ConsulOp, Pending>,
+    pub(crate) files: Files,
+    /// Counts the lives of the container, from 0.
+    pub(crate) lives: u32,
+    pub(crate) seed: u64,
+    pub(crate) restart: RestartPolicy,
+    /// Whether the scheduler wants it to run.
+    pub(crate) is_wanted: bool,
+    pub(crate) frozen: Option<Frozen>,
     names: BTreeMap<JobId, Name>,
 }
 
@@ -79,8 +107,32 @@ impl Node {
             paused: None,
             held: Vec::new(),
             exit: None,
+            link: setup.link,
+            agent: setup.agent,
+            requests: BTreeMap::new(),
+            files: Files::new(),
+            lives: 0,
+            seed: setup.engine_seed,
+            restart: setup.restart,
+            is_wanted: true,
+            frozen: None,
             names,
         }
+    }
+
+    /// Forgets everything that a container forgets when it ends.
+    pub(crate) fn begin_life(&mut self, config: &Config) {
+        self.exit = None;
+        self.processes.clear();
+        self.requests.clear();
+        self.readings.clear();
+        let names = config.jobs.iter().map(|job| job.name.clone());
+        self.names = (0..).map(JobId).zip(names).collect();
+    }
+
+    /// Counts the lives of the container, from 0.
+    pub const fn lives(&self) -> u32 {
+        self.lives
     }
 
     /// Gives the engine, to be read.

@@ -90,8 +90,9 @@ pub enum Keep {
 #[derive(Clone, Debug, Default)]
 pub struct Observer {
     keep: Keep,
-    runs: BTreeMap<(NodeId, RunId), RunStory>,
-    order: Vec<(NodeId, RunId)>,
+    runs: Vec<(NodeId, RunStory)>,
+    /// Where the story of each run of the present lives is.
+    places: BTreeMap<(NodeId, RunId), usize>,
     events: Vec<EventStory>,
     log: Vec<LogStory>,
     replies: BTreeMap<RequestId, (Time, Reply)>,
@@ -109,8 +110,8 @@ impl Observer {
 
     /// Gives the runs of a job, or of its check, in the order in which they were asked for.
     pub fn runs(&self, node: NodeId, job: &str, kind: RunKind) -> Vec<&RunStory> {
-        let of_node = self.order.iter().filter(|(owner, run)| *owner == node && run.kind == kind);
-        let stories = of_node.filter_map(|key| self.runs.get(key));
+        let of_node = self.runs.iter().filter(|(owner, _)| *owner == node);
+        let stories = of_node.map(|(_, story)| story).filter(|story| story.run.kind == kind);
         stories.filter(|story| &*story.job == job).collect()
     }
 
@@ -143,7 +144,7 @@ impl Observer {
     /// Tells what happened on a node as text, a line for each thing, in order of time.
     pub fn tell(&self, node: NodeId) -> String {
         let mut lines: Vec<(Time, String)> = Vec::new();
-        for (_, story) in self.runs.iter().filter(|((owner, _), _)| *owner == node) {
+        for (_, story) in self.runs.iter().filter(|(owner, _)| *owner == node) {
             story.tell(&mut lines);
         }
         let events = self.events(node).map(|event| (event.at, event.to_string()));
@@ -179,8 +180,36 @@ impl Observer {
         self.oracle.blame(at, node, what.to_owned());
     }
 
-    pub(crate) fn on_resumed(&mut self, node: NodeId, missed: core::time::Duration) {
-        self.oracle.on_resumed(node, missed);
+    pub(crate) fn on_resumed(&mut self, at: Time, node: NodeId, missed: core::time::Duration) {
+        self.oracle.on_resumed(at, node, missed);
+    }
+
+    /// Gives the nodes that run something under a lock's key.
+    pub fn holders(&self, key: &str) -> Vec<NodeId> {
+        self.oracle.holders(key)
+    }
+
+    /// Counts the overlaps under a lock that no software on the node could have prevented.
+    pub const fn excused(&self) -> u32 {
+        self.oracle.excused()
+    }
+
+    pub(crate) fn on_held(&mut self, node: NodeId) {
+        self.oracle.on_held(node);
+    }
+
+    pub(crate) const fn on_state_lost(&mut self) {
+        self.oracle.on_state_lost();
+    }
+
+    pub(crate) fn on_life(&mut self, node: NodeId, config: &Config) {
+        self.places.retain(|(owner, _), _| *owner != node);
+        self.oracle.on_life(node, config);
+    }
+
+    fn story_of(&mut self, node: NodeId, run: RunId) -> Option<&mut RunStory> {
+        let place = *self.places.get(&(node, run))?;
+        self.runs.get_mut(place).map(|(_, story)| story)
     }
 
     pub(crate) fn on_node(&mut self, config: &Config) {
@@ -193,10 +222,10 @@ impl Observer {
     }
 
     pub(crate) fn on_fact(&mut self, at: Time, mono: Time, node: NodeId, fact: Fact) {
-        self.oracle.on_fact(mono, node, fact);
+        self.oracle.on_fact(at, mono, node, fact);
         self.tap.put(Level::Signs, at, node, || Seen::Fact(fact));
         let (Fact::ProcessStarted(run) | Fact::ProcessEnded(run, _) | Fact::TreeGone(run)) = fact;
-        let Some(story) = self.runs.get_mut(&(node, run)) else { return };
+        let Some(story) = self.story_of(node, run) else { return };
         match fact {
             Fact::ProcessStarted(_) => story.started = Some(at),
             Fact::ProcessEnded(_, status) => story.ended = Some((at, status)),
@@ -220,11 +249,11 @@ impl Observer {
         match effect {
             Effect::Start { run, .. } => {
                 let story = RunStory::new(*run, name(run.job), at);
-                self.runs.insert((node, *run), story);
-                self.order.push((node, *run));
+                self.places.insert((node, *run), self.runs.len());
+                self.runs.push((node, story));
             }
             Effect::Signal { run, signal } => {
-                if let Some(story) = self.runs.get_mut(&(node, *run)) {
+                if let Some(story) = self.story_of(node, *run) {
                     story.signals.push((at, *signal));
                 }
             }

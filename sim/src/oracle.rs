@@ -12,6 +12,7 @@ use steersman_engine::input::{Control, ExitStatus};
 use steersman_engine::{Code, Effect, Event, Input, JobId, RunId, RunKind, Source, Time};
 
 use crate::agenda::NodeId;
+use crate::exclusion::Exclusion;
 use crate::observer::Fact;
 
 /// By how much a stop may take longer than its budget.
@@ -39,6 +40,7 @@ impl fmt::Display for Violation {
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
     nodes: Vec<NodeView>,
+    exclusion: Exclusion,
     violations: Vec<Violation>,
 }
 
@@ -118,16 +120,58 @@ impl Oracle {
     pub(crate) fn on_node(&mut self, config: &Config) {
         let mut node = NodeView::default();
         node.apply(config);
+        let id = NodeId(u16::try_from(self.nodes.len()).unwrap_or(u16::MAX));
+        self.exclusion.on_config(id, config);
         self.nodes.push(node);
     }
 
-    /// A supervisor that did not run cannot keep a deadline.
-    pub(crate) fn on_resumed(&mut self, id: NodeId, missed: Duration) {
-        let node = &mut self.nodes[id.index()];
-        node.missed += missed;
+    /// Gives the nodes that run something under a lock's key.
+    pub fn holders(&self, key: &str) -> Vec<NodeId> {
+        self.exclusion.holders(key)
     }
 
-    pub(crate) fn on_fact(&mut self, mono: Time, id: NodeId, fact: Fact) {
+    /// Counts the overlaps that no software on the node could have prevented.
+    pub const fn excused(&self) -> u32 {
+        self.exclusion.excused()
+    }
+
+    /// A supervisor that did not run cannot keep a deadline.
+    pub(crate) fn on_resumed(&mut self, at: Time, id: NodeId, missed: Duration) {
+        self.nodes[id.index()].missed += missed;
+        self.exclusion.on_released(at, id);
+    }
+
+    pub(crate) fn on_held(&mut self, id: NodeId) {
+        self.exclusion.on_held(id);
+    }
+
+    pub(crate) const fn on_state_lost(&mut self) {
+        self.exclusion.on_state_lost();
+    }
+
+    /// A container has a new life.
+    pub(crate) fn on_life(&mut self, id: NodeId, config: &Config) {
+        let mut node = NodeView::default();
+        node.apply(config);
+        self.nodes[id.index()] = node;
+        self.exclusion.on_config(id, config);
+    }
+
+    pub(crate) fn on_fact(&mut self, at: Time, mono: Time, id: NodeId, fact: Fact) {
+        let problem = match fact {
+            Fact::ProcessStarted(run) => {
+                let job = self.nodes[id.index()].runs.get(&run).map(|view| view.job.clone());
+                job.and_then(|job| self.exclusion.on_started(at, id, run, &job))
+            }
+            Fact::ProcessEnded(..) => None,
+            Fact::TreeGone(run) => {
+                self.exclusion.on_gone(id, run);
+                None
+            }
+        };
+        if let Some(what) = problem {
+            self.blame(at, id, what);
+        }
         let node = &mut self.nodes[id.index()];
         let runs = &mut node.runs;
         match fact {
@@ -193,13 +237,18 @@ impl Oracle {
                 problem = problem.or_else(|| node.on_signal(mono, *run, *signal));
             }
             Effect::Published(event) => problem = problem.or_else(|| node.on_event(mono, *event)),
-            Effect::Applied(config) => node.apply(config),
+            Effect::Applied(config) => {
+                node.apply(config);
+                self.exclusion.on_config(id, config);
+            }
+            Effect::SetVariable { name, value } => {
+                self.exclusion.on_variable(id, name, value.as_deref());
+            }
             Effect::Exit { .. } => {
                 problem = problem.or_else(|| node.problem_of_exit(mono));
                 node.over = true;
             }
-            Effect::SetVariable { .. }
-            | Effect::Consul { .. }
+            Effect::Consul { .. }
             | Effect::Snapshot { .. }
             | Effect::Metric { .. }
             | Effect::Log(_)

@@ -4,13 +4,13 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use steersman_engine::event::SignalName;
-use steersman_engine::input::{Control, ExitStatus, Tree};
-use steersman_engine::{Effect, Engine, Input, RequestId, RunId, Time};
+use steersman_engine::input::{ExitStatus, Tree};
+use steersman_engine::{Effect, Engine, Input, RunId, Time};
 
+pub use crate::action::Action;
 use crate::agenda::{Agenda, Happening, NodeId, Ties};
-use crate::node::{ConfigFile, Node, NodeSetup, Process, State};
+use crate::catalog::Catalog;
+use crate::node::{Node, NodeSetup, Process, State};
 use crate::observer::{Fact, Observer};
 use crate::random::{Random, mix};
 use crate::script::{Playbook, Start};
@@ -19,40 +19,17 @@ use crate::tap::{Level, Seen};
 /// So many steps without time passing is standing still.
 const STEPS_AT_ONE_INSTANT_MAX: u32 = 100_000;
 
-/// Something done to a node from outside.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Action {
-    /// Sends a signal to the supervisor.
-    Signal(SignalName),
-    /// Asks over the control plane.
-    Control(Control),
-    /// Writes the configuration file.
-    WriteConfig(ConfigFile),
-    /// Sets the wall clock by so many milliseconds.
-    StepWall(i64),
-    /// Changes how fast the clocks run, in millionths.
-    ClockRate(i32),
-    /// Ends a process from elsewhere, as the kernel's memory killer does.
-    EndProcess(RunId, ExitStatus),
-    /// Stops the supervisor's own process from running; its children go on.
-    Pause,
-    /// Lets it run again.
-    Resume,
-    /// Gives the supervisor any input, however nonsensical.
-    Inject(Input),
-}
-
 /// The whole simulated world.
 #[derive(Clone, Debug)]
 pub struct World {
-    random: Random,
+    pub(crate) random: Random,
     now: Time,
-    nodes: Vec<Node>,
-    agenda: Agenda,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) agenda: Agenda,
+    pub(crate) catalog: Option<Box<Catalog>>,
     playbook: Playbook,
-    observer: Observer,
-    requests: u64,
+    pub(crate) observer: Observer,
+    pub(crate) requests: u64,
     steps: u64,
     steps_at_now: u32,
     fingerprint: u64,
@@ -66,6 +43,7 @@ impl World {
             now: Time(0),
             nodes: Vec::new(),
             agenda: Agenda::new(Ties::ByName),
+            catalog: None,
             playbook: Playbook::default(),
             observer: Observer::default(),
             requests: 0,
@@ -96,38 +74,6 @@ impl World {
     /// Gives how everything behaves, to be changed.
     pub const fn playbook(&mut self) -> &mut Playbook {
         &mut self.playbook
-    }
-
-    /// Does something to a node, now.
-    pub fn act(&mut self, id: NodeId, action: Action) -> Option<RequestId> {
-        let now = self.now;
-        self.observer.tap().put(Level::Signs, now, id, || Seen::Action(action.clone()));
-        let node = &mut self.nodes[id.index()];
-        match action {
-            Action::Signal(signal) => self.deliver(id, Input::Signal(signal)),
-            Action::Control(command) => {
-                self.requests += 1;
-                let request = RequestId(self.requests);
-                self.deliver(id, Input::Control { request, command });
-                return Some(request);
-            }
-            Action::WriteConfig(file) => node.file = file,
-            Action::StepWall(by_ms) => {
-                node.clock.step_wall(by_ms);
-                self.deliver(id, Input::Tick);
-            }
-            Action::ClockRate(rate_ppm) => {
-                node.clock.set_rate(now, rate_ppm);
-                self.update_wakeup(id);
-            }
-            Action::EndProcess(run, status) => self.end_process(id, run, status),
-            Action::Pause => {
-                node.paused.get_or_insert(node.clock.stamp(now).mono);
-            }
-            Action::Resume => self.resume(id),
-            Action::Inject(input) => self.deliver(id, input),
-        }
-        None
     }
 
     /// Jumps to the next thing that is due and lets it happen.
@@ -235,6 +181,12 @@ impl World {
         match happening {
             Happening::Begin => self.deliver(id, Input::Begin),
             Happening::Wakeup => self.deliver(id, Input::Tick),
+            Happening::Reaches(op) => self.on_reaches(id, op),
+            Happening::Answer(op) => self.on_answer(id, op),
+            Happening::Expires(op) => self.on_expires(id, op),
+            Happening::Birth => self.on_birth(id),
+            Happening::GraceOver => self.crash(id),
+            Happening::Catalog => self.on_catalog_due(),
             Happening::Started(run) => self.on_started(id, run),
             Happening::StartFailed(run) => self.on_start_failed(id, run),
             Happening::Ended(run) => self.on_ended(id, run),
@@ -292,7 +244,7 @@ impl World {
         }
     }
 
-    fn end_process(&mut self, id: NodeId, run: RunId, status: ExitStatus) {
+    pub(crate) fn end_process(&mut self, id: NodeId, run: RunId, status: ExitStatus) {
         let Some(process) = self.nodes[id.index()].processes.get_mut(&run) else { return };
         if let State::Running { end, .. } = &mut process.state {
             *end = Some((self.now, status));
@@ -301,18 +253,18 @@ impl World {
         }
     }
 
-    fn resume(&mut self, id: NodeId) {
+    pub(crate) fn resume(&mut self, id: NodeId) {
         let node = &mut self.nodes[id.index()];
         let Some(since) = node.paused.take() else { return };
         let missed = node.clock.stamp(self.now).mono.since(since);
-        self.observer.on_resumed(id, missed);
+        self.observer.on_resumed(self.now, id, missed);
         let held = core::mem::take(&mut node.held);
         held.into_iter().for_each(|input| self.deliver(id, input));
         self.deliver(id, Input::Tick);
     }
 
     /// Gives an input to a node's engine and carries out what it wants.
-    fn deliver(&mut self, id: NodeId, input: Input) {
+    pub(crate) fn deliver(&mut self, id: NodeId, input: Input) {
         let node = &mut self.nodes[id.index()];
         if node.exit.is_some() {
             return;
@@ -362,13 +314,9 @@ impl World {
                 let due = self.now + node.load_delay;
                 self.agenda.put(due, id, Happening::Loaded(node.loads));
             }
-            Effect::Exit { status } => {
-                node.exit = Some((self.now, status));
-                self.agenda.remove_node(id);
-            }
-            // Until Consul's model is part of the world, nothing answers: the engine gives up by itself.
-            Effect::Consul { .. }
-            | Effect::Snapshot { .. }
+            Effect::Exit { status } => self.end_life(id, status),
+            Effect::Consul { op, request, timeout } => self.ask(id, op, request, timeout),
+            Effect::Snapshot { .. }
             | Effect::SetVariable { .. }
             | Effect::Published(_)
             | Effect::Metric { .. }
@@ -395,7 +343,7 @@ impl World {
         node.processes.insert(run, Process::new(script));
     }
 
-    fn update_wakeup(&mut self, id: NodeId) {
+    pub(crate) fn update_wakeup(&mut self, id: NodeId) {
         let node = &self.nodes[id.index()];
         if node.exit.is_some() {
             return;
@@ -409,7 +357,7 @@ impl World {
         }
     }
 
-    fn observe(&mut self, id: NodeId, fact: Fact) {
+    pub(crate) fn observe(&mut self, id: NodeId, fact: Fact) {
         let node = &mut self.nodes[id.index()];
         let mono = node.clock.stamp(self.now).mono;
         self.observer.on_fact(self.now, mono, id, fact);

@@ -231,7 +231,18 @@ pub(crate) const fn kind_of(action: &Action) -> Fault {
         Action::StepWall(_) => Fault::ClockStep,
         Action::ClockRate(_) => Fault::ClockRate,
         Action::Pause | Action::Resume => Fault::Pause,
-        Action::Control(_) | Action::EndProcess(..) | Action::Inject(_) => Fault::Meddling,
+        Action::Freeze | Action::Thaw => Fault::Pause,
+        Action::StopContainer(_) | Action::StartContainer => Fault::Stop,
+        Action::Link(_)
+        | Action::Latency(..)
+        | Action::Loss(_)
+        | Action::Duplication(_)
+        | Action::Catalog(_)
+        | Action::Crash
+        | Action::WriteFile { .. }
+        | Action::Control(_)
+        | Action::EndProcess(..)
+        | Action::Inject(_) => Fault::Meddling,
     }
 }
 

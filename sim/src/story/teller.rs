@@ -208,6 +208,17 @@ impl Teller {
                 let job = self.job_name(node, run.job);
                 (format!("\"{job}\" is ended from elsewhere"), "As the memory killer does.")
             }
+            Action::Link(_)
+            | Action::Latency(..)
+            | Action::Loss(_)
+            | Action::Duplication(_)
+            | Action::Catalog(_)
+            | Action::Crash
+            | Action::StopContainer(_)
+            | Action::StartContainer
+            | Action::Freeze
+            | Action::Thaw
+            | Action::WriteFile { .. } => action.in_words(),
             // What goes in as an input is told there.
             Action::Signal(_) | Action::Control(_) | Action::Inject(_) => return,
         };

@@ -1,0 +1,372 @@
+//! Consul as a participant of the world: requests travel over a node's link to its agent and back.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use steersman_engine::consul::{
+    ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, FileState, Owner,
+};
+use steersman_engine::wire::{self, HttpAnswer};
+use steersman_engine::{Input, Time};
+
+use crate::agenda::{Happening, NodeId};
+use crate::consul::{
+    self, AgentId, Consul, Fault, Memory, Options, Output, Request, RequestId, Response, ServerId,
+};
+use crate::link::LinkState;
+use crate::node::Node;
+use crate::world::World;
+
+/// The pseudo-node that Consul's own agenda belongs to.
+pub const CATALOG: NodeId = NodeId(u16::MAX);
+
+/// From a refused connection to the error.
+const REFUSED_AFTER: Duration = Duration::from_micros(300);
+
+/// What happens to Consul, or is done to it by people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CatalogFault {
+    /// A server process dies at once.
+    KillServer(u16),
+    /// A dead server starts again, with its data or without.
+    StartServer {
+        /// Which.
+        server: u16,
+        /// Whether it still has its data.
+        keeps: bool,
+    },
+    /// A server does not run for a while.
+    PauseServer(u16),
+    /// A paused server goes on.
+    ResumeServer(u16),
+    /// The server that leads dies at once.
+    KillLeader,
+    /// The leader steps down.
+    StepDown,
+    /// All servers lose everything.
+    LoseState,
+    /// A follower lags this much more.
+    SlowFollower(u16, Duration),
+    /// A server's disk takes this much longer.
+    SlowDisk(u16, Duration),
+    /// An agent dies at once.
+    KillAgent(u16),
+    /// A dead agent starts again, with its memory or without.
+    StartAgent {
+        /// Which.
+        agent: u16,
+        /// Whether it still knows what was registered.
+        keeps: bool,
+    },
+    /// An agent reaches no server.
+    CutAgent(u16),
+    /// A cut agent is connected again.
+    JoinAgent(u16),
+    /// Somebody writes a key without any lock.
+    Put {
+        /// The key.
+        key: Box<str>,
+        /// The value.
+        value: Box<str>,
+    },
+    /// Somebody destroys the session that holds a key.
+    DestroyHolder {
+        /// The key.
+        key: Box<str>,
+    },
+}
+
+/// Consul in the world.
+#[derive(Clone, Debug)]
+pub(crate) struct Catalog {
+    pub(crate) model: Consul,
+    servers: usize,
+    /// What people asked for whose answer still leads to something.
+    destroying: Vec<RequestId>,
+    asked: u64,
+}
+
+/// A request of a supervisor that has not been answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) request: ConsulRequest,
+    timeout: Duration,
+    reply: Option<ConsulReply>,
+}
+
+impl World {
+    /// Puts a Consul into the world; before the first node.
+    pub fn add_catalog(&mut self, options: Options) {
+        let servers = options.servers.len();
+        let model = Consul::new(self.now().0, options);
+        let destroying = Vec::new();
+        let catalog = Catalog { model, servers, destroying, asked: 0 };
+        self.catalog = Some(Box::new(catalog));
+        self.update_catalog();
+    }
+
+    /// Gives the model of Consul, to be read.
+    pub fn catalog(&self) -> Option<&Consul> {
+        self.catalog.as_ref().map(|catalog| &catalog.model)
+    }
+
+    /// Asks Consul itself, without any link; none when the answer does not come at once.
+    pub fn ask_catalog(&mut self, agent: usize, request: Request) -> Option<Response> {
+        let now = self.now().0;
+        let catalog = self.catalog.as_mut()?;
+        catalog.asked += 1;
+        let id = RequestId(u64::MAX - catalog.asked);
+        let agent = AgentId(agent);
+        let input = consul::Input::Request { id, agent, request };
+        let mut outputs = catalog.model.handle(now, input);
+        let mine = outputs.iter().position(|output| output.id == id);
+        let answer = mine.and_then(|place| outputs.remove(place).response);
+        self.take_outputs(outputs);
+        answer
+    }
+
+    /// Lets something happen to Consul.
+    pub(crate) fn trouble_catalog(&mut self, fault: &CatalogFault) {
+        let Some(catalog) = self.catalog.as_mut() else { return };
+        let leader = catalog.model.leader().map_or(0, |server| server.0);
+        if let Some(fault) = fault.to_model(leader) {
+            if fault == Fault::LoseState {
+                self.observer.on_state_lost();
+            }
+            return self.feed_catalog(consul::Input::Fault(fault));
+        }
+        catalog.asked += 1;
+        let id = RequestId(u64::MAX - catalog.asked);
+        let request = match fault {
+            CatalogFault::Put { key, value } => {
+                Request::new("PUT", &format!("/v1/kv/{key}")).with_body(value.as_bytes())
+            }
+            CatalogFault::DestroyHolder { key } => {
+                catalog.destroying.push(id);
+                Request::new("GET", &format!("/v1/kv/{key}"))
+            }
+            _ => return,
+        };
+        self.feed_catalog(consul::Input::Request { id, agent: AgentId(0), request });
+    }
+
+    /// Consul's own time has come.
+    pub(crate) fn on_catalog_due(&mut self) {
+        self.feed_catalog(consul::Input::Tick);
+    }
+
+    /// A supervisor asks for something.
+    pub(crate) fn ask(
+        &mut self,
+        id: NodeId,
+        op: ConsulOp,
+        request: ConsulRequest,
+        timeout: Duration,
+    ) {
+        let now = self.now();
+        let random = self.random_of(id, op);
+        let has_catalog = self.catalog.is_some();
+        let node = &mut self.nodes[id.index()];
+        let link = node.link;
+        let mut pending = Pending { request, timeout, reply: None };
+        if let ConsulRequest::File { path } = &pending.request {
+            pending.reply = Some(ConsulReply::File(node.files.get(path).copied()));
+            self.agenda.put(now + REFUSED_AFTER, id, Happening::Answer(op));
+        } else {
+            let expires = node.clock.world_at(node.clock.stamp(now).mono + timeout);
+            self.agenda.put(expires, id, Happening::Expires(op));
+            if !has_catalog || link.state == LinkState::Refused {
+                pending.reply = Some(unreachable("connection refused"));
+                self.agenda.put(now + REFUSED_AFTER, id, Happening::Answer(op));
+            } else if let Some(after) = link.send(random) {
+                self.agenda.put(now + after, id, Happening::Reaches(op));
+            }
+        }
+        self.nodes[id.index()].requests.insert(op, pending);
+    }
+
+    /// A request reaches its agent.
+    pub(crate) fn on_reaches(&mut self, id: NodeId, op: ConsulOp) {
+        let node = &self.nodes[id.index()];
+        let Some(pending) = node.requests.get(&op) else { return };
+        let http = wire::encode(&pending.request);
+        let mut request = Request::new(http.method, &http.target);
+        if let Some(body) = http.body {
+            request = request.with_body(body);
+        }
+        let name = name_of(id, node, op);
+        let link = node.link;
+        let agent = self.agent_of(id);
+        let is_again = link.repeats(self.random_of(id, op));
+        let again = is_again.then(|| request.clone());
+        self.feed_catalog(consul::Input::Request { id: name, agent, request });
+        if let Some(request) = again {
+            let id = RequestId(name.0 ^ 1 << 63);
+            self.feed_catalog(consul::Input::Request { id, agent, request });
+        }
+    }
+
+    /// An answer reaches the supervisor.
+    pub(crate) fn on_answer(&mut self, id: NodeId, op: ConsulOp) {
+        let Some(pending) = self.nodes[id.index()].requests.remove(&op) else { return };
+        self.agenda.remove(id, Happening::Expires(op));
+        if let Some(reply) = pending.reply {
+            self.deliver(id, Input::Consul { op, reply });
+        }
+    }
+
+    /// A supervisor has waited long enough.
+    pub(crate) fn on_expires(&mut self, id: NodeId, op: ConsulOp) {
+        let node = &mut self.nodes[id.index()];
+        let Some(pending) = node.requests.remove(&op) else { return };
+        let name = name_of(id, node, op);
+        self.agenda.remove(id, Happening::Reaches(op));
+        self.agenda.remove(id, Happening::Answer(op));
+        self.feed_catalog(consul::Input::Cancel { id: name });
+        let reply = unreachable(&format!("no answer within {:?}", pending.timeout));
+        self.deliver(id, Input::Consul { op, reply });
+    }
+
+    /// The supervisor's connections break with it.
+    pub(crate) fn hang_up(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id.index()];
+        let requests = core::mem::take(&mut node.requests);
+        let names: Vec<_> = requests.keys().map(|op| name_of(id, node, *op)).collect();
+        for name in names {
+            self.feed_catalog(consul::Input::Cancel { id: name });
+        }
+    }
+
+    fn feed_catalog(&mut self, input: consul::Input) {
+        let now = self.now().0;
+        let Some(catalog) = self.catalog.as_mut() else { return };
+        let outputs = catalog.model.handle(now, input);
+        self.take_outputs(outputs);
+    }
+
+    fn take_outputs(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            self.take_output(output);
+        }
+        self.update_catalog();
+    }
+
+    fn take_output(&mut self, output: Output) {
+        let Some(catalog) = self.catalog.as_mut() else { return };
+        if let Some(place) = catalog.destroying.iter().position(|id| *id == output.id) {
+            catalog.destroying.remove(place);
+            return self.destroy_session(output.response);
+        }
+        let Some((id, op)) = self.asker(output.id) else { return };
+        let now = self.now();
+        let random = self.random_of(id, op).stream("back");
+        let node = &mut self.nodes[id.index()];
+        let link = node.link;
+        let Some(pending) = node.requests.get_mut(&op) else { return };
+        let reply = match output.response {
+            None => unreachable("connection closed"),
+            Some(response) => {
+                let index = response.header("x-consul-index");
+                let index = index.and_then(|index| index.parse().ok());
+                let answer = HttpAnswer { status: response.status, index, body: &response.body };
+                wire::decode(&pending.request, answer)
+            }
+        };
+        pending.reply = Some(reply);
+        if let Some(after) = link.bring_back(random) {
+            self.agenda.put(now + after, id, Happening::Answer(op));
+        }
+    }
+
+    /// Finds who sent a request to Consul.
+    fn asker(&self, name: RequestId) -> Option<(NodeId, ConsulOp)> {
+        let id = NodeId(u16::try_from(name.0 >> 48 & 0x7fff).ok()?);
+        let node = self.nodes.get(id.index())?;
+        let op = node.requests.keys().find(|op| name_of(id, node, **op) == name)?;
+        Some((id, *op))
+    }
+
+    fn destroy_session(&mut self, response: Option<Response>) {
+        let Some(response) = response else { return };
+        let entries = serde_json::from_slice::<serde_json::Value>(&response.body);
+        let session = entries
+            .ok()
+            .and_then(|entries| entries.get(0)?.get("Session")?.as_str().map(str::to_owned));
+        let Some(session) = session else { return };
+        let request = Request::new("PUT", &format!("/v1/session/destroy/{session}"));
+        self.ask_catalog(0, request);
+    }
+
+    fn update_catalog(&mut self) {
+        let wakeup = self.catalog.as_ref().and_then(|catalog| catalog.model.next_wakeup());
+        match wakeup {
+            Some(at) => self.agenda.put(Time(at).max(self.now()), CATALOG, Happening::Catalog),
+            None => self.agenda.remove(CATALOG, Happening::Catalog),
+        }
+    }
+
+    fn agent_of(&self, id: NodeId) -> AgentId {
+        let Some(catalog) = &self.catalog else { return AgentId(0) };
+        let own = catalog.servers + id.index();
+        let node = &self.nodes[id.index()];
+        let default = if own < catalog.model.agent_count() { own } else { 0 };
+        AgentId(node.agent.unwrap_or(default))
+    }
+
+    fn random_of(&self, id: NodeId, op: ConsulOp) -> crate::random::Random {
+        let node = &self.nodes[id.index()];
+        self.random.stream("link").keyed(u64::from(id.0)).keyed(name_of(id, node, op).0)
+    }
+}
+
+impl CatalogFault {
+    fn to_model(&self, leader: usize) -> Option<Fault> {
+        let server = |server: &u16| ServerId(usize::from(*server));
+        let agent = |agent: &u16| AgentId(usize::from(*agent));
+        let nanos = |span: &Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let memory = |keeps: &bool| if *keeps { Memory::Kept } else { Memory::Lost };
+        Some(match self {
+            CatalogFault::KillServer(id) => Fault::KillServer(server(id)),
+            CatalogFault::StartServer { server: id, keeps } => {
+                Fault::StartServer(server(id), memory(keeps))
+            }
+            CatalogFault::PauseServer(id) => Fault::PauseServer(server(id)),
+            CatalogFault::ResumeServer(id) => Fault::ResumeServer(server(id)),
+            CatalogFault::KillLeader => Fault::KillServer(ServerId(leader)),
+            CatalogFault::StepDown => Fault::StepDown,
+            CatalogFault::LoseState => Fault::LoseState,
+            CatalogFault::SlowFollower(id, span) => Fault::SlowFollower(server(id), nanos(span)),
+            CatalogFault::SlowDisk(id, span) => Fault::SlowDisk(server(id), nanos(span)),
+            CatalogFault::KillAgent(id) => Fault::KillAgent(agent(id)),
+            CatalogFault::StartAgent { agent: id, keeps } => {
+                Fault::StartAgent(agent(id), memory(keeps))
+            }
+            CatalogFault::CutAgent(id) => Fault::CutAgent(agent(id)),
+            CatalogFault::JoinAgent(id) => Fault::JoinAgent(agent(id)),
+            CatalogFault::Put { .. } | CatalogFault::DestroyHolder { .. } => return None,
+        })
+    }
+}
+
+/// Names a request of a supervisor for Consul, by what it is: node, life, owner, count.
+fn name_of(id: NodeId, node: &Node, op: ConsulOp) -> RequestId {
+    let (kind, owner) = match op.owner {
+        Owner::Job(job) => (0, job.0),
+        Owner::Watch(watch) => (1, watch.0),
+        Owner::Lock(lock) => (2, lock.0),
+        Owner::Session(lock) => (3, lock.0),
+    };
+    let life = u64::from(node.lives & 0xf);
+    let owner = kind << 12 | u64::from(owner & 0xfff);
+    let count = u64::from(op.nth & 0x3fff_ffff);
+    RequestId(u64::from(id.0) << 48 | life << 44 | owner << 30 | count)
+}
+
+fn unreachable(why: &str) -> ConsulReply {
+    ConsulReply::Failed(ConsulFailure::Unreachable(why.into()))
+}
+
+/// The files of a node that watches look at.
+pub(crate) type Files = BTreeMap<Box<str>, FileState>;

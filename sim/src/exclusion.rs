@@ -1,0 +1,146 @@
+//! At most one: the processes of a lock's jobs, over all nodes, judged from the truth about the
+//! processes and never from Consul. And tokens only grow.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use steersman_engine::config::{Config, Name};
+use steersman_engine::{RunId, RunKind, Time};
+
+use crate::agenda::NodeId;
+
+/// How long a supervisor that was held up may take to end what it should have ended meanwhile.
+const AWAKE_AFTER: Duration = Duration::from_millis(500);
+
+/// Who runs what under which key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Exclusion {
+    /// The key and the lock's name of each job that needs one.
+    jobs: BTreeMap<(NodeId, Name), (Box<str>, Name)>,
+    /// The variables with tokens, by node.
+    tokens: BTreeMap<(NodeId, Name), u64>,
+    terms: BTreeMap<Box<str>, Term>,
+    held: BTreeMap<NodeId, Held>,
+    are_tokens_void: bool,
+    /// Overlaps that no software on the node could have prevented.
+    excused: u32,
+}
+
+/// One key.
+#[derive(Clone, Debug, Default)]
+struct Term {
+    live: BTreeMap<(NodeId, RunId), bool>,
+    newest: Option<(u64, NodeId)>,
+}
+
+/// Whether a supervisor is kept from running.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    Now,
+    Until(Time),
+}
+
+impl Exclusion {
+    pub(crate) fn on_config(&mut self, node: NodeId, config: &Config) {
+        let keys: BTreeMap<&str, &str> =
+            config.locks.iter().map(|lock| (&*lock.name, &*lock.key)).collect();
+        self.jobs.retain(|(owner, _), _| *owner != node);
+        for job in &config.jobs {
+            let Some(lock) = &job.while_lock else { continue };
+            let Some(key) = keys.get(&**lock) else { continue };
+            self.jobs.insert((node, job.name.clone()), (Box::from(*key), lock.clone()));
+        }
+    }
+
+    pub(crate) fn on_variable(&mut self, node: NodeId, name: &Name, value: Option<&str>) {
+        let is_token = name.starts_with("CONTAINERPILOT_LOCK_") && name.ends_with("_TOKEN");
+        if is_token && let Some(token) = value.and_then(|value| value.parse().ok()) {
+            self.tokens.insert((node, name.clone()), token);
+        }
+    }
+
+    pub(crate) fn on_held(&mut self, node: NodeId) {
+        self.held.insert(node, Held::Now);
+    }
+
+    pub(crate) fn on_released(&mut self, at: Time, node: NodeId) {
+        self.held.insert(node, Held::Until(at));
+    }
+
+    pub(crate) const fn on_state_lost(&mut self) {
+        self.are_tokens_void = true;
+    }
+
+    pub(crate) fn on_gone(&mut self, node: NodeId, run: RunId) {
+        for term in self.terms.values_mut() {
+            term.live.remove(&(node, run));
+        }
+    }
+
+    /// A process runs; tells what is wrong with that.
+    pub(crate) fn on_started(
+        &mut self,
+        at: Time,
+        node: NodeId,
+        run: RunId,
+        job: &Name,
+    ) -> Option<String> {
+        if run.kind == RunKind::Check {
+            return None;
+        }
+        let (key, lock) = self.jobs.get(&(node, job.clone()))?.clone();
+        let token = self.token(node, &lock);
+        let held = &self.held;
+        let term = self.terms.entry(key.clone()).or_default();
+        let others: Vec<_> =
+            term.live.keys().filter(|(owner, _)| *owner != node).copied().collect();
+        term.live.insert((node, run), true);
+        for (owner, _) in &others {
+            if is_excused(held.get(owner).copied(), at) {
+                self.excused += 1;
+            } else {
+                return Some(format!("\"{job}\" runs on two nodes under one lock \"{key}\""));
+            }
+        }
+        let Some(token) = token else {
+            return Some(format!("\"{job}\" runs without the token of its lock \"{lock}\""));
+        };
+        let newest = term.newest.filter(|_| !self.are_tokens_void);
+        if let Some((known, owner)) = newest
+            && (token < known || token == known && owner != node)
+        {
+            return Some(format!("\"{job}\" has token {token}, and {known} was seen before"));
+        }
+        term.newest = Some((token, node));
+        None
+    }
+
+    /// Counts the nodes that run something under a key, and overlaps nobody could prevent.
+    pub(crate) fn holders(&self, key: &str) -> Vec<NodeId> {
+        let Some(term) = self.terms.get(key) else { return Vec::new() };
+        let mut nodes: Vec<_> = term.live.keys().map(|(node, _)| *node).collect();
+        nodes.dedup();
+        nodes
+    }
+
+    pub(crate) const fn excused(&self) -> u32 {
+        self.excused
+    }
+
+    fn token(&self, node: NodeId, lock: &str) -> Option<u64> {
+        let name: String = lock
+            .chars()
+            .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' })
+            .collect();
+        let variable = format!("CONTAINERPILOT_LOCK_{}_TOKEN", name.to_ascii_uppercase());
+        self.tokens.get(&(node, Name::from(variable))).copied()
+    }
+}
+
+fn is_excused(held: Option<Held>, at: Time) -> bool {
+    match held {
+        Some(Held::Now) => true,
+        Some(Held::Until(until)) => at.since(until) <= AWAKE_AFTER,
+        None => false,
+    }
+}
