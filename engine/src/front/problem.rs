@@ -141,6 +141,7 @@ impl Problems {
     }
 
     /// Tells whether something is wrong enough that the configuration cannot be run.
+    #[cfg(test)]
     pub(crate) fn has_errors(&self) -> bool {
         self.0.iter().any(|problem| problem.rule.severity == Severity::Error)
     }
