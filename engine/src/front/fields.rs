@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::duration::{self, DurationError, show};
 use super::json5::{Member, Node, Number, Value};
-use super::keys::{Block, Key, Kind, Need};
+use super::keys::{Block, Key, Kind, Need, instead_of};
 use super::near;
 use super::problem::{
     BAD_VALUE, DUPLICATE_KEY, MISSING_KEY, OUT_OF_RANGE, Problem, Problems, UNKNOWN_KEY,
@@ -227,7 +227,10 @@ fn unknown_key(member: &Member, block: &'static Block, owner: &str) -> Problem {
     let same = names.clone().find(|name| name.eq_ignore_ascii_case(&member.key));
     let help = match same {
         Some(name) => Some(format!("at the top level case matters: write `{name}`")),
-        None => near::suggestion(&member.key, names),
+        None => match instead_of(block, &member.key) {
+            Some(help) => Some(String::from(help)),
+            None => near::suggestion(&member.key, names),
+        },
     };
     Problem::new(&UNKNOWN_KEY, member.key_span, message).maybe_help(help)
 }

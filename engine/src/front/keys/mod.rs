@@ -105,3 +105,46 @@ pub(crate) const MORE_THAN_ZERO: u64 = 1;
 
 /// The shortest time v3 allowed where it allowed less than a second.
 pub(crate) const MILLISECOND: u64 = 1_000_000;
+
+/// Keys that other programs and earlier versions had, with what to write instead.
+pub(crate) static ELSEWHERE: &[(&str, &[&str], &str)] = &[
+    (
+        "",
+        &[
+            "services",
+            "backends",
+            "tasks",
+            "coprocesses",
+            "preStart",
+            "preStop",
+            "postStop",
+            "onStart",
+            "sensors",
+        ],
+        "this key is of ContainerPilot 2; there everything that runs is one of `jobs` now",
+    ),
+    ("jobs[]", &["command", "cmd"], "write `exec`"),
+    (
+        "jobs[]",
+        &["poll", "ttl", "check", "healthcheck"],
+        "write it within `health: { exec, interval, ttl }`",
+    ),
+    ("jobs[]", &["source", "once", "each", "interval", "frequency"], "write it within `when`"),
+    ("jobs[]", &["dependsOn", "depends_on", "after"], "write `when: { source, once }`"),
+    ("jobs[]", &["environment", "vars"], "write `env`"),
+    ("jobs[]", &["cwd", "directory"], "write `workdir`"),
+    ("jobs[].when", &["event"], "write `once` or `each`"),
+    ("jobs[].when", &["frequency", "every"], "write `interval`"),
+    ("jobs[].when", &["cron"], "write `schedule`"),
+    ("jobs[].health", &["command", "check"], "write `exec`"),
+    ("jobs[].health", &["poll", "period"], "write `interval`"),
+    ("watches[]", &["poll"], "write `interval`"),
+    ("telemetry", &["sensors"], "sensors are `metrics` now; a job measures and calls `putmetric`"),
+];
+
+/// Finds what to write instead of a key from elsewhere.
+pub(crate) fn instead_of(block: &Block, key: &str) -> Option<&'static str> {
+    let is_it = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(key));
+    let found = ELSEWHERE.iter().find(|(path, names, _)| *path == block.path && is_it(names));
+    found.map(|(_, _, help)| *help)
+}

@@ -251,6 +251,26 @@ proptest! {
     }
 
     #[test]
+    fn any_call_renders_or_is_refused(
+        function in prop::sample::select(functions::names().collect::<Vec<_>>()),
+        args in prop::collection::vec(prop::sample::select(&[
+            ".NAME", ".NONE", ".", "$", "nil", "true", "0", "-1", "1", "99", "1.5", "1e400", "0x1p-2",
+            "9223372036854775807", "'ä'", "\"ä€😀\"", "\"\"", "\"%s %d %v %q %x %08.3f %-5s| %c %U %t %%\"",
+            "\"%*d %[2]d %!x % x %+q %#v %T\"", "\"%\"", "(loop 3)", "(split \":\" .PARTS)", "(len .NAME)",
+            "(index . \"NAME\")", "`\\`", "(print 1 \"a\")", "(slice \"äb\" 0 1)", "\"(\"", "\"$1\"", "\"[\\\\d-]\"",
+        ][..]), 0..5),
+        pipe in any::<bool>()
+    ) {
+        let text = match (pipe, args.split_last()) {
+            (true, Some((last, rest))) => format!("{{{{ {last} | {function} {} }}}}", rest.join(" ")),
+            _ => format!("{{{{ {function} {} }}}}", args.join(" ")),
+        };
+        if let Err(error) = render("f", &text, &env()) {
+            prop_assert!(error.message.starts_with("cannot "));
+        }
+    }
+
+    #[test]
     fn marks_do_not_change_what_is_rendered(
         parts in prop::collection::vec(prop_oneof![
             Just("{{ .NAME }}"), Just("{{- .COUNT -}}"), Just(" x "), Just("\n\t"),

@@ -593,3 +593,24 @@ fn many_jobs_are_judged_quickly_also_when_all_are_wrong() {
     let report = check("f", &format!("{{ jobs: [{circle}] }}"), &around(&[]));
     assert_eq!((report.errors.len(), report.warnings.len()), (1, 0));
 }
+
+#[test]
+fn keys_from_elsewhere_are_recognised() {
+    let text = "{ services: [], jobs: [{ name: 'a', command: 'x', when: { event: 'x', once: 'startup' } }] }";
+    let report = check("f", text, &around(&[]));
+    let help: Vec<Option<&str>> = report.errors.iter().map(|error| error.help.as_deref()).collect();
+    assert_eq!(
+        help,
+        [
+            Some(
+                "this key is of ContainerPilot 2; there everything that runs is one of `jobs` now"
+            ),
+            Some("write `exec`"),
+            Some("write `once` or `each`"),
+        ]
+    );
+    for (path, names, _) in crate::front::keys::ELSEWHERE {
+        let block = crate::front::keys::BLOCKS.iter().find(|block| block.path == *path).unwrap();
+        assert!(names.iter().all(|name| block.index(name).is_none()), "{path}: {names:?}");
+    }
+}

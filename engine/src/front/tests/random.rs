@@ -10,7 +10,8 @@ fn judge(text: &str, env: &[(&str, &str)]) -> Result<(), TestCaseError> {
     match load("f", text, &around) {
         Ok(loaded) => {
             prop_assert_eq!(&loaded.warnings, &report.warnings);
-            // What is accepted can be run: the machine takes it and wants to be woken at most later.
+            // What is accepted can be run: the machine takes it and wants to be woken at most
+            // later.
             let mut effects = Vec::new();
             let mut engine = Engine::new(loaded.config, 7);
             engine.handle(Stamp::default(), Input::Begin, &mut effects);
