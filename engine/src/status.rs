@@ -10,12 +10,13 @@ use crate::config::Name;
 use crate::engine::Stage;
 use crate::id::JobId;
 use crate::input::ExitStatus;
+use crate::locking::{LockState, Standing};
 use crate::slot::{Health, Life, Outcome, Process, Slot};
 use crate::timers::Timer;
 use crate::wiring::clauses_of;
 
 /// Everything at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The jobs, in the order of the configuration.
     pub jobs: Vec<JobStatus>,
@@ -23,6 +24,57 @@ pub struct Status {
     pub maintenance: bool,
     /// Whether a shutdown is under way.
     pub stopping: bool,
+    /// Whether Consul is needed, and cannot be reached or refuses.
+    #[serde(default)]
+    pub catalog_failing: bool,
+    /// The locks of the configuration.
+    #[serde(default)]
+    pub locks: Vec<LockStatus>,
+    /// The watches of the configuration.
+    #[serde(default)]
+    pub watches: Vec<WatchStatus>,
+}
+
+/// One lock at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockStatus {
+    /// Its name.
+    pub name: Name,
+    /// Where it is between standing for it and giving it back.
+    pub standing: StandingWord,
+    /// The fencing token, while it is held.
+    pub token: Option<u64>,
+    /// Whether a renewal failed and it may be lost.
+    pub jeopardy: bool,
+}
+
+/// Where one is with a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StandingWord {
+    /// Does not stand for it.
+    Idle,
+    /// Waits for it.
+    Candidate,
+    /// Holds it, and waits until an old holder has certainly stopped.
+    Quiet,
+    /// Holds it; its jobs run.
+    Leading,
+    /// Stops its jobs before anybody else can get it.
+    Demoting,
+    /// Gives it back.
+    Vacating,
+}
+
+/// One watch at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// Its name.
+    pub name: Name,
+    /// How many instances or keys it has seen last; none before the first reading.
+    pub count: Option<u32>,
+    /// Whether it has been out of reach for longer than allowed.
+    pub stale: bool,
 }
 
 /// One job at one moment.
@@ -92,7 +144,39 @@ impl crate::Engine {
             jobs: jobs.map(|(job, slot)| self.job_status(job, slot)).collect(),
             maintenance: self.maintenance,
             stopping: matches!(self.stage, Stage::Stopping { .. } | Stage::Over),
+            catalog_failing: self.is_catalog_failing,
+            locks: self.lock_statuses(),
+            watches: self.watch_statuses(),
         }
+    }
+
+    fn lock_statuses(&self) -> Vec<LockStatus> {
+        let in_use = self.locks.iter().filter(|lock| !lock.is_removed);
+        let status = |lock: &LockState| LockStatus {
+            name: lock.spec.name.clone(),
+            standing: match lock.standing {
+                Standing::Idle => StandingWord::Idle,
+                Standing::Candidate => StandingWord::Candidate,
+                Standing::Quiet => StandingWord::Quiet,
+                Standing::Leading => StandingWord::Leading,
+                Standing::Demoting => StandingWord::Demoting,
+                Standing::Vacating => StandingWord::Vacating,
+            },
+            token: lock.is_holding().then_some(lock.token),
+            jeopardy: lock.is_jeopardy,
+        };
+        in_use.map(status).collect()
+    }
+
+    fn watch_statuses(&self) -> Vec<WatchStatus> {
+        let of = |name: &Name| self.watches.iter().find(|watch| watch.spec.name == *name);
+        let watches = self.config.watches.iter();
+        let status = |name: &Name| WatchStatus {
+            name: name.clone(),
+            count: of(name).and_then(|watch| watch.count()),
+            stale: of(name).is_some_and(|watch| watch.is_stale()),
+        };
+        watches.map(|watch| status(&watch.name)).collect()
     }
 
     fn job_status(&self, job: JobId, slot: &Slot) -> JobStatus {

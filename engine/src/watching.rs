@@ -60,6 +60,17 @@ impl WatchState {
         }
     }
 
+    /// Tells how many instances or keys it has seen last; none before the first reading.
+    pub(crate) fn count(&self) -> Option<u32> {
+        let count = self.announced.as_ref().map(|reading| reading.count());
+        count.map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Tells whether it has been out of reach for longer than allowed.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.is_stale
+    }
+
     /// Tells whether the watched set is not empty; none before the first reading.
     pub(crate) fn is_healthy(&self) -> Option<bool> {
         self.announced.as_ref().map(|reading| reading.count() > 0)

@@ -389,7 +389,9 @@ fn watch_asks_at_once_and_its_first_reading_is_an_event_also_when_empty() {
     let mut bench = Bench::new(watching(db()));
     let (op, index) = asked_index(&mut bench);
     assert_eq!(index, 0);
+    assert_eq!(bench.engine.status().watches[0].count, None);
     bench.answer(op, set(5, &[]));
+    assert_eq!(bench.engine.status().watches[0].count, Some(0));
     assert_eq!(of_watch(bench.published()), vec![Code::Changed, Code::Unhealthy]);
 }
 
@@ -465,6 +467,9 @@ fn failure_keeps_the_last_set_says_stale_once_and_recovers_with_one_change() {
         bench.pass(50);
     }
     assert_eq!(codes, vec![Code::Stale]);
+    let status = bench.engine.status();
+    assert!(status.catalog_failing);
+    assert_eq!((status.watches[0].count, status.watches[0].stale), (Some(1), true));
     loop {
         if let Some((op, ConsulRequest::Instances { index: 0, .. })) = bench.asked() {
             bench.answer(op, set(9, &[instance("b", "x")]));

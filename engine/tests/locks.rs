@@ -14,6 +14,7 @@ use steersman_engine::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulReque
 use steersman_engine::event::SignalName;
 use steersman_engine::input::{Control, ExitStatus, Tree};
 use steersman_engine::limits::RELEASED_FLAG;
+use steersman_engine::status::StandingWord;
 use steersman_engine::{
     Code, Effect, Engine, Input, JobId, RequestId, RunId, RunKind, Source, Stamp, Time,
 };
@@ -36,6 +37,12 @@ impl Bench {
         let mut bench = Bench { engine, now_ms: 0, effects: Vec::new(), renews: true };
         bench.feed(Input::Begin);
         bench
+    }
+
+    /// Gives what the status says of the lock.
+    fn standing(&self) -> (StandingWord, Option<u64>) {
+        let status = self.engine.status();
+        (status.locks[0].standing, status.locks[0].token)
     }
 
     fn feed(&mut self, input: Input) {
@@ -214,8 +221,10 @@ fn job_runs_only_while_the_lock_is_held_and_knows_its_token() {
     bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
     bench.read(Some(entry(None, 70, RELEASED_FLAG)));
     assert_eq!(bench.starts(), 0);
+    assert_eq!(bench.standing(), (StandingWord::Candidate, None));
     bench.expect("Acquire", granted());
     assert_eq!(bench.starts(), 1);
+    assert_eq!(bench.standing(), (StandingWord::Leading, Some(76)));
     assert_eq!(bench.codes(), vec![Code::Acquired]);
     assert_eq!(bench.variable("CONTAINERPILOT_LOCK_PRIMARY_TOKEN").as_deref(), Some("76"));
 }

@@ -5,34 +5,54 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use steersman_engine::effect::Changes;
 use steersman_engine::input::ExitStatus;
-use steersman_engine::status::{JobStatus, Status};
+use steersman_engine::status::{JobStatus, LockStatus, Status, WatchStatus};
 use steersman_engine::trace::{Beginning, Difference, Ending, Header, Outcome, What};
 
 use super::Format;
 use crate::client::Request;
 
-/// Shows the state of every job as a table.
+/// Shows the state of everything, as tables.
 pub fn status_table(status: &Status) -> String {
-    let mut rows = vec![HEADINGS.map(String::from)];
-    rows.extend(status.jobs.iter().map(row));
-    let widths: [usize; 7] = std::array::from_fn(|column| {
+    let mut text = String::new();
+    for (is_so, note) in [
+        (status.stopping, "stopping\n"),
+        (status.maintenance, "maintenance is on\n"),
+        (status.catalog_failing, "Consul cannot be reached, or refuses\n"),
+    ] {
+        if is_so {
+            text.push_str(note);
+        }
+    }
+    let jobs = status.jobs.iter().map(row);
+    text.push_str(&table(JOB_HEADINGS, &[3, 4], jobs));
+    if !status.locks.is_empty() {
+        text.push('\n');
+        text.push_str(&table(LOCK_HEADINGS, &[2], status.locks.iter().map(lock_row)));
+    }
+    if !status.watches.is_empty() {
+        text.push('\n');
+        text.push_str(&table(WATCH_HEADINGS, &[1], status.watches.iter().map(watch_row)));
+    }
+    text
+}
+
+/// Lays out rows below headings; the columns of `numbers` stand right.
+fn table<const N: usize>(
+    headings: [&str; N],
+    numbers: &[usize],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
+    let rows: Vec<_> = std::iter::once(headings.map(String::from)).chain(rows).collect();
+    let widths: [usize; N] = std::array::from_fn(|column| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
     });
     let mut text = String::new();
-    if status.stopping {
-        text.push_str("stopping\n");
-    }
-    if status.maintenance {
-        text.push_str("maintenance is on\n");
-    }
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
             let pad = width - cell.chars().count();
             let gap = if column == 0 { "" } else { "  " };
-            // Numbers stand right.
-            let is_number = matches!(column, 3 | 4);
-            let (before, after) = if is_number { (pad, 0) } else { (0, pad) };
+            let (before, after) = if numbers.contains(&column) { (pad, 0) } else { (0, pad) };
             // Writing to a string cannot fail.
             let _ = write!(line, "{gap}{:before$}{cell}{:after$}", "", "");
         }
@@ -42,7 +62,21 @@ pub fn status_table(status: &Status) -> String {
     text
 }
 
-const HEADINGS: [&str; 7] = ["JOB", "PHASE", "HEALTH", "PID", "RUNS", "LAST EXIT", "WHY"];
+const JOB_HEADINGS: [&str; 7] = ["JOB", "PHASE", "HEALTH", "PID", "RUNS", "LAST EXIT", "WHY"];
+const LOCK_HEADINGS: [&str; 4] = ["LOCK", "STANDING", "TOKEN", "NOTE"];
+const WATCH_HEADINGS: [&str; 3] = ["WATCH", "SEES", "NOTE"];
+
+fn lock_row(lock: &LockStatus) -> [String; 4] {
+    let token = lock.token.map_or_else(|| String::from("-"), |token| token.to_string());
+    let note = if lock.jeopardy { "in jeopardy: a renewal failed" } else { "" };
+    [lock.name.to_string(), word(&lock.standing), token, note.to_owned()]
+}
+
+fn watch_row(watch: &WatchStatus) -> [String; 3] {
+    let count = watch.count.map_or_else(|| String::from("-"), |count| count.to_string());
+    let note = if watch.stale { "stale: it cannot be read" } else { "" };
+    [watch.name.to_string(), count, note.to_owned()]
+}
 
 fn row(job: &JobStatus) -> [String; 7] {
     let mut why = job.why.as_deref().unwrap_or_default().to_owned();
@@ -291,7 +325,7 @@ fn merged(mut first: Value, second: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use steersman_engine::status::{HealthWord, PhaseWord};
+    use steersman_engine::status::{HealthWord, PhaseWord, StandingWord};
 
     fn job(name: &str) -> JobStatus {
         JobStatus {
@@ -307,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn status_is_a_table_with_aligned_columns() {
+    fn status_is_shown_in_tables_with_aligned_columns() {
         let app = JobStatus {
             health: HealthWord::Healthy,
             phase: PhaseWord::Running,
@@ -322,12 +356,35 @@ mod tests {
             why: Some("waits for app".into()),
             ..job("long-job-name")
         };
-        let status = Status { jobs: vec![app, setup], maintenance: true, stopping: false };
+        let primary = LockStatus {
+            name: "primary".into(),
+            standing: StandingWord::Leading,
+            token: Some(1042),
+            jeopardy: true,
+        };
+        let db = WatchStatus { name: "db".into(), count: Some(3), stale: false };
+        let cache = WatchStatus { name: "cache".into(), count: None, stale: true };
+        let status = Status {
+            jobs: vec![app, setup],
+            maintenance: true,
+            stopping: false,
+            catalog_failing: true,
+            locks: vec![primary],
+            watches: vec![db, cache],
+        };
         let expected = "\
 maintenance is on
+Consul cannot be reached, or refuses
 JOB            PHASE    HEALTH    PID  RUNS  LAST EXIT  WHY
 app            running  healthy  4711    12  SIGTERM
 long-job-name  waiting  unknown     -     0  3          waits for app; 2 more to start
+
+LOCK     STANDING  TOKEN  NOTE
+primary  leading    1042  in jeopardy: a renewal failed
+
+WATCH  SEES  NOTE
+db        3
+cache     -  stale: it cannot be read
 ";
         assert_eq!(status_table(&status), expected);
     }

@@ -362,7 +362,7 @@ zoo_free -3
             why: None,
         };
         let jobs = vec![job("web", HealthWord::Healthy), job("setup", HealthWord::Unknown)];
-        let status = Status { jobs, maintenance: false, stopping: false };
+        let status = Status { jobs, ..Status::default() };
         let expected = serde_json::json!({
             "Version": crate::VERSION,
             "Jobs": [{ "Name": "setup", "Status": "unknown" }],

@@ -22,7 +22,7 @@ fn serving() -> (Server, SocketAddr, Telemetry) {
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
             let Ask::Status(reply) = ask else { panic!("telemetry asks for the status only") };
-            let _ = reply.send(Status { jobs: Vec::new(), maintenance: false, stopping: false });
+            let _ = reply.send(Status::default());
         }
     });
     let telemetry = Telemetry::new();
