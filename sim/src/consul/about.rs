@@ -35,12 +35,27 @@ impl Consul {
             About::Myself => self.print(pretty, |consul, w| consul.print_self(agent, w)),
             About::Host => self.print(pretty, |_, w| w.object(|_| {})),
             About::Members => self.print(pretty, |consul, w| consul.print_members(&authority, w)),
-            About::Datacenters => {
-                self.print(pretty, |consul, w| w.list(|w| w.text(&consul.options.datacenter)))
+            About::Datacenters { refused } => {
+                let listed =
+                    self.print(pretty, |consul, w| w.list(|w| w.text(&consul.options.datacenter)));
+                match refused {
+                    None => listed,
+                    // The handler goes on after it has refused.
+                    Some(text) => {
+                        let listed = String::from_utf8_lossy(&listed.body).into_owned();
+                        Response::text(400, format!("{text}{listed}"))
+                    }
+                }
             }
+            About::Events => self.print(pretty, |_, w| w.list(|_| {})).with("X-Consul-Index", "1"),
             About::Reload | About::Leave => Response::empty(200),
             About::RaftConfiguration => self.print(pretty, Consul::print_raft),
-            About::EmptyList => self.print(pretty, |_, w| w.list(|_| {})),
+            About::EmptyList => self
+                .print(pretty, |_, w| w.list(|_| {}))
+                .with("X-Consul-Effective-Consistency", "leader")
+                .with("X-Consul-Index", "1")
+                .with("X-Consul-Knownleader", "true")
+                .with("X-Consul-Lastcontact", "0"),
             About::Acl => self.administer(agent, request, token, &authority, pretty),
         }
     }
@@ -154,7 +169,7 @@ impl Consul {
                     });
                 }
             });
-            w.key("Index").number(1);
+            w.key("Index").number(0);
         });
     }
 

@@ -1,6 +1,6 @@
 //! Agents: requests, the one lock around an agent's state, pushes to the servers, anti-entropy.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::acl::Authority;
 use super::agent_ops::{Action, Context, content_hash};
@@ -9,6 +9,7 @@ use super::catalog::Registration;
 use super::http_api::{Request, Response};
 use super::local::Local;
 use super::model::{Call, Consul, Event, Origin, RequestId};
+use super::read::{Answer, Query, Read};
 use super::route::{About, Face, Routed, Site, route};
 use super::rpc::{Reply, Rpc};
 use super::types::{Check, Node, SERF_HEALTH, Str};
@@ -39,6 +40,8 @@ pub(crate) struct Agent {
     pub(crate) unsent: bool,
     /// Requests that wait for a definition to change.
     pub(crate) waits: Vec<LocalWait>,
+    /// Answers to `?cached` reads.
+    pub(crate) cache: BTreeMap<Read, Answer>,
     /// Requests under way, to be broken when it dies.
     pub(crate) requests: BTreeSet<RequestId>,
     /// What came in while it was paused.
@@ -109,10 +112,11 @@ impl Consul {
         let vary = |response: Response| response.with("Vary", "Accept-Encoding");
         match routed {
             Routed::Reply(response) => {
-                let plain = matches!(response.status, 301)
-                    || (response.status == 404 && response.body.is_empty())
-                    || &*request.target == "/";
-                self.answer(id, agent, if plain { response } else { vary(response) });
+                self.answer(id, agent, response);
+            }
+            Routed::Break => {
+                self.agents[agent].requests.remove(&id);
+                self.respond(id, None);
             }
             Routed::Agent(action) => {
                 let action = Box::new(action);
@@ -178,12 +182,49 @@ impl Consul {
         let Some(call) = self.calls.remove(&id) else { return };
         match call.origin {
             Origin::Http { id, face, pretty } => {
-                let response = answer::response(&call.rpc, result, face, pretty);
+                let (result, cached) = self.through_cache(&call, result);
+                let mut response = answer::response(&call.rpc, result, face, pretty);
+                if let Some(hit) = cached {
+                    response = response.with("X-Cache", if hit { "HIT" } else { "MISS" });
+                    if hit {
+                        response = response.with("Age", "0");
+                    }
+                }
                 self.answer(id, call.agent, response.with("Vary", "Accept-Encoding"));
             }
             Origin::Push => self.on_pushed(call.agent, result),
             Origin::Nobody => {}
         }
+    }
+
+    /// Keeps what a `?cached` read yields, and falls back on it when the servers fail; also says
+    /// whether it was there before, for reads that are cached at all.
+    fn through_cache(
+        &mut self,
+        call: &Call,
+        result: Result<Reply, String>,
+    ) -> (Result<Reply, String>, Option<bool>) {
+        let Rpc::Read { read, options } = &call.rpc else { return (result, None) };
+        let kind = &read.query;
+        let cacheable =
+            matches!(kind, Query::Health { .. } | Query::Services | Query::Instances { .. });
+        if !options.cached || !cacheable {
+            return (result, None);
+        }
+        let cache = &mut self.agents[call.agent].cache;
+        let hit = cache.contains_key(read);
+        match (&result, cache.get(read)) {
+            (Ok(Reply::Answer { answer, .. }), _) => {
+                cache.insert(read.clone(), answer.clone());
+            }
+            (Err(_), Some(answer)) => {
+                let answer = answer.clone();
+                let reply = Reply::Answer { answer, contact_ms: 0, known_leader: true };
+                return (Ok(reply), Some(true));
+            }
+            _ => return (result, None),
+        }
+        (result, Some(hit))
     }
 
     /// Gives an agent something to do, now or as soon as its state is free.

@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::acl::{Authority, Resource};
+use super::filter::Filter;
 use super::go::quote;
 use super::http_api::Response;
 use super::json::Writer;
@@ -22,8 +23,8 @@ pub(crate) enum Action {
     Heartbeat { id: Str, status: Str, output: Str },
     ServiceMaintenance { id: Str, enable: bool, reason: Str },
     NodeMaintenance { enable: bool, reason: Str },
-    Services,
-    Checks,
+    Services { filter: Str },
+    Checks { filter: Str },
     Service { id: Str },
     HealthOfId { id: Str, text: bool },
     HealthOfName { name: Str, text: bool },
@@ -116,8 +117,8 @@ impl Local {
                 }
                 changed(self.node_maintenance(*enable, reason, context))
             }
-            Action::Services => read(self.print_services(context)),
-            Action::Checks => read(self.print_checks(context)),
+            Action::Services { filter } => read(self.print_services(filter, context)),
+            Action::Checks { filter } => read(self.print_checks(filter, context)),
             Action::Service { id } => read(self.print_service(id, context)),
             Action::HealthOfId { id, text } => read(self.health_of_id(id, *text, context)),
             Action::HealthOfName { name, text } => read(self.health_of_name(name, *text, context)),
@@ -255,19 +256,34 @@ impl Local {
         self.add_check(context.now, check, None, context.token)
     }
 
-    fn print_services(&self, context: &Context<'_>) -> Response {
+    fn print_services(&self, filter: &str, context: &Context<'_>) -> Response {
+        let filter = match Filter::parse(filter, &Filter::SERVICE) {
+            Ok(filter) => filter,
+            Err(error) => return Response::error(&error),
+        };
         let mut writer = Writer::default();
         writer.object(|w| {
             for (id, local) in self.services.iter().filter(|(_, local)| !local.deleted) {
                 if context.authority.may_read(Resource::Service, &local.service.name) {
-                    print_service(w.key(id), &local.service, None);
+                    let mut item = Writer::default();
+                    print_service(&mut item, &local.service, None);
+                    let printed = item.finish();
+                    if filter.matches(&printed) {
+                        w.key(id).raw(&printed);
+                    }
                 }
             }
         });
         Response::json(200, &writer.finish(), context.pretty)
     }
 
-    fn print_checks(&self, context: &Context<'_>) -> Response {
+    fn print_checks(&self, filter: &str, context: &Context<'_>) -> Response {
+        // Here Consul looks at the selectors only when there is something to apply them to.
+        let nothing = !self.checks.values().any(|local| !local.deleted);
+        let filter = match Filter::parse_late(filter, &Filter::CHECK, nothing) {
+            Ok(filter) => filter,
+            Err(error) => return Response::error(&error),
+        };
         let mut writer = Writer::default();
         writer.object(|w| {
             for (id, local) in self.checks.iter().filter(|(_, local)| !local.deleted) {
@@ -275,8 +291,11 @@ impl Local {
                     "" => context.authority.may_read(Resource::Node, &self.node),
                     name => context.authority.may_read(Resource::Service, name),
                 };
-                if visible {
-                    local.check.print(w.key(id), true);
+                let mut item = Writer::default();
+                local.check.print(&mut item, true);
+                let printed = item.finish();
+                if visible && filter.matches(&printed) {
+                    w.key(id).raw(&printed);
                 }
             }
         });

@@ -26,20 +26,15 @@ pub(crate) fn response(
         Reply::Answer { answer, contact_ms, known_leader } => {
             let Rpc::Read { read, options } = rpc else { return Response::empty(500) };
             let health = matches!(read.query, Query::Health { .. });
-            let response = if health && read.raw {
-                Response::text(400, "Invalid value for ?passing")
-            } else {
-                found(&answer, pretty)
-            };
-            let response = meta(response, answer.index, contact_ms, known_leader);
-            let response = if face == Face::Catalog {
+            if health && read.raw {
+                return Response::text(400, "Invalid value for ?passing");
+            }
+            let response = meta(found(&answer, pretty), answer.index, contact_ms, known_leader);
+            if face == Face::Catalog {
                 response.with("X-Consul-Effective-Consistency", consistency(*options))
             } else {
                 response
-            };
-            let cacheable =
-                health || matches!(read.query, Query::Services | Query::Instances { .. });
-            if options.cached && cacheable { response.with("X-Cache", "MISS") } else { response }
+            }
         }
         Reply::Done => json(200, "true", pretty),
         Reply::Truth(truth) => {

@@ -152,8 +152,9 @@ pub(crate) fn check(json: &Json, node: &Str) -> (Check, CheckDefinition) {
 
 /// Reads a catalog registration; `datacenter` is the default.
 pub(crate) fn registration(json: &Json, datacenter: &Str) -> Registration {
+    let given = |check: &&Json| **check != Json::Null;
     let mut checks: Vec<Check> =
-        json.list("Checks").unwrap_or_default().iter().map(catalog_check).collect();
+        json.list("Checks").unwrap_or_default().iter().filter(given).map(catalog_check).collect();
     checks.extend(json.member("Check").filter(|check| **check != Json::Null).map(catalog_check));
     let given = str_of(json, "Datacenter");
     let service = json.member("Service").filter(|service| **service != Json::Null);

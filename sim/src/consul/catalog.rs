@@ -155,6 +155,9 @@ impl Store {
         service: &Arc<Service>,
     ) -> Result<(), String> {
         let known = self.instance(node, &service.id).cloned();
+        if service.id.is_empty() {
+            return Err("failed inserting service: object missing primary index".to_owned());
+        }
         super::validate::service_meta(service).map_err(|e| {
             format!("Invalid Service Meta for node {node} and serviceID {}: {e}", service.id)
         })?;

@@ -103,7 +103,7 @@ impl Consul {
     /// Describes a server as the service `consul`.
     pub(crate) fn server_service(&self, server: usize) -> Arc<Service> {
         let port = self.options.servers.get(server).map_or(8300, |node| node.server_port);
-        let mut meta = vec![
+        let meta = [
             ("non_voter", "false"),
             ("raft_version", "3"),
             ("serf_protocol_current", "2"),
@@ -111,10 +111,6 @@ impl Consul {
             ("serf_protocol_min", "1"),
             ("version", "1.8.7"),
         ];
-        if self.options.master_token.is_some() {
-            meta.push(("acl_mode", "1"));
-            meta.sort_unstable();
-        }
         let meta = meta.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         Arc::new(Service {
             id: "consul".into(),

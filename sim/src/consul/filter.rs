@@ -147,6 +147,19 @@ impl Filter {
         Ok(Filter { expression: Some(expression) })
     }
 
+    /// Parses an expression, and checks its selectors only if there is something to apply them to.
+    pub(crate) fn parse_late(text: &str, shape: &Shape, nothing: bool) -> Result<Filter, String> {
+        if text.is_empty() {
+            return Ok(Filter::default());
+        }
+        let expression = parse(text)
+            .map_err(|e| format!("Failed to create boolean expression evaluator: {e}"))?;
+        if !nothing {
+            check(&expression, shape)?;
+        }
+        Ok(Filter { expression: Some(expression) })
+    }
+
     /// Tells whether a printed item is wanted.
     pub(crate) fn matches(&self, printed: &str) -> bool {
         let Some(expression) = &self.expression else { return true };
@@ -191,6 +204,13 @@ fn check(expression: &Expression, shape: &Shape) -> Result<(), String> {
         ));
     }
     let Some(value) = value else { return Ok(()) };
+    if matches!(operator, Matches | NotMatches) && regex::Regex::new(value).is_err() {
+        let shown = go::quote(value);
+        let why = pattern_error(value);
+        return Err(format!(
+            "Failed to compile regular expression {shown}: error parsing regexp: {why}"
+        ));
+    }
     let failed = match at {
         Int if value.parse::<i64>().is_err() => "ParseInt",
         Truth if go::parse_bool(value).is_none() => "ParseBool",
@@ -200,6 +220,24 @@ fn check(expression: &Expression, shape: &Shape) -> Result<(), String> {
     Err(format!(
         "Failed to coerce value {value} for selector {selector}: strconv.{failed}: parsing {value}: invalid syntax"
     ))
+}
+
+/// Says what is wrong with a pattern, as Go would, for what is usually wrong.
+fn pattern_error(pattern: &str) -> String {
+    let opened = pattern.rfind('[').filter(|at| !pattern[*at..].contains(']'));
+    match opened {
+        Some(at) => format!("missing closing ]: `{}`", &pattern[at..]),
+        None if pattern.starts_with(['*', '+', '?']) => {
+            format!("missing argument to repetition operator: `{}`", &pattern[..1])
+        }
+        None if pattern.matches('(').count() > pattern.matches(')').count() => {
+            format!("missing closing ): `{pattern}`")
+        }
+        None if pattern.matches('(').count() < pattern.matches(')').count() => {
+            format!("unexpected ): `{pattern}`")
+        }
+        None => format!("invalid escape sequence: `{pattern}`"),
+    }
 }
 
 fn holds(expression: &Expression, item: &Json) -> bool {

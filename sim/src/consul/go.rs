@@ -149,6 +149,18 @@ pub(crate) fn lower(text: &str) -> String {
 
 /// Tells whether text is an IP address, and of which family, as `net.ParseIP` sees it.
 pub(crate) fn parse_ip(text: &str) -> Option<std::net::IpAddr> {
+    if !text.contains(':') {
+        // Go takes leading zeros.
+        let parts: Vec<&str> = text.split('.').collect();
+        let octets: Vec<u8> = parts
+            .iter()
+            .filter(|part| (1..=3).contains(&part.len()))
+            .filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+            .filter_map(|part| part.parse().ok())
+            .collect();
+        let octets: [u8; 4] = octets.try_into().ok().filter(|_| parts.len() == 4)?;
+        return Some(octets.into());
+    }
     let address: std::net::IpAddr = text.parse().ok()?;
     Some(match address {
         std::net::IpAddr::V6(six) => six.to_ipv4_mapped().map_or(address, std::net::IpAddr::V4),

@@ -230,6 +230,9 @@ fn on_the_wire(response: Response, head: bool) -> hyper::Response<Full<Bytes>> {
     for (name, value) in &response.headers {
         wire = wire.header(*name, &**value);
     }
+    if head {
+        wire = wire.header("Content-Length", response.body.len());
+    }
     let body = if head { Bytes::new() } else { Bytes::from(response.body) };
     wire.body(Full::new(body)).unwrap_or_else(|_| {
         let mut failed = hyper::Response::new(Full::new(Bytes::new()));

@@ -102,6 +102,18 @@ impl CheckDefinition {
         Err(refusal.to_owned())
     }
 
+    /// Refuses scripts, as an agent does unless it is told otherwise.
+    fn refuse_script(&self) -> Result<(), String> {
+        if matches!(self.probe, "script" | "docker") {
+            return Err(
+                "Scripts are disabled on this agent from remote calls; to enable, configure \
+                        'enable_script_checks' to true"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
     /// Names the kind of check as Consul shows it.
     pub(crate) fn kind(&self) -> &'static str {
         match (self.probe, self.ttl > 0, self.alias) {
@@ -159,6 +171,7 @@ impl Local {
         replace: bool,
     ) -> Result<(), String> {
         check_tagged(&service)?;
+        definitions.iter().try_for_each(CheckDefinition::refuse_script)?;
         add_tagged(&mut service);
         service.weights = Some(service.weights());
         let id = service.id.clone();
@@ -244,6 +257,10 @@ impl Local {
             check.service_name = service.name.clone();
             check.service_tags = service.tags.clone();
         }
+        if check.id.is_empty() {
+            return Err("CheckID missing".to_owned());
+        }
+        definition.map_or(Ok(()), CheckDefinition::refuse_script)?;
         let known = self.check(&check.id).map(|known| known.check.clone());
         if let Some(definition) = definition {
             self.start_check(now, &check.id, definition);

@@ -12,7 +12,7 @@ use super::store::{EXTINCTION, Store, Tree, Watch};
 use super::types::{Check, Instance, Node, PASSING, Session, Str};
 
 /// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Query {
     Key { key: Str },
     Entries { prefix: Str },
@@ -32,7 +32,7 @@ pub(crate) enum Query {
 }
 
 /// A read with what narrows it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Read {
     pub(crate) query: Query,
     pub(crate) node_meta: BTreeMap<Str, Str>,
@@ -355,13 +355,13 @@ impl Reader<'_> {
 
     fn node_service_list(&mut self, read: &Read, name: &str) -> Result<(u64, Found), String> {
         let filter = Filter::parse(&read.filter, &Filter::SERVICE)?;
-        let node = self.node_by_name_or_id(name);
-        let node = node.filter(|node| self.authority.may_read(Resource::Node, &node.name));
-        let Some(node) = node else {
-            return Ok((0, Found::Json("{\"Node\":null,\"Services\":null}".to_owned())));
-        };
+        let nothing = || Found::Json("{\"Node\":null,\"Services\":null}".to_owned());
+        let Some(node) = self.node_by_name_or_id(name) else { return Ok((0, nothing())) };
         self.watches.push(self.store.watch_below(Tree::ServicesByNode, &[&lower(&node.name)]));
         let index = self.store.max_index(&["nodes", "services"]);
+        if !self.authority.may_read(Resource::Node, &node.name) {
+            return Ok((index, nothing()));
+        }
         let visible: Vec<String> = self
             .store
             .instances_on(&node.name)

@@ -6,6 +6,7 @@ use super::agent_ops::Action;
 use super::endpoints;
 use super::go;
 use super::http_api::{Params, Request, Response, encode_path};
+use super::json::Json;
 use super::read::{Query, Read};
 use super::rpc::{ReadOptions, Rpc};
 use super::types::{CRITICAL, PASSING, Str, WARNING};
@@ -33,6 +34,8 @@ pub(crate) enum Face {
 pub(crate) enum Routed {
     /// Nothing more is needed.
     Reply(Response),
+    /// The real one's handler crashes on it: the connection just ends.
+    Break,
     /// Something of the agent itself.
     Agent(Action),
     /// A service of the agent, at will when it differs from a hash.
@@ -48,7 +51,10 @@ pub(crate) enum Routed {
 pub(crate) enum About {
     Myself,
     Members,
-    Datacenters,
+    Datacenters {
+        refused: Option<Str>,
+    },
+    Events,
     Reload,
     Leave,
     Host,
@@ -111,7 +117,8 @@ pub(crate) fn route(request: &Request, site: &Site<'_>) -> (Routed, Str, bool) {
     let token = request.token(&params).into();
     let pretty = params.has("pretty");
     let router = Router { request, site, path, params };
-    let routed = router.dispatch(endpoint.pattern).unwrap_or_else(Routed::Reply);
+    let routed = router.dispatch(endpoint.pattern);
+    let routed = routed.unwrap_or_else(|response| Routed::Reply(vary(response)));
     (routed, token, pretty)
 }
 
@@ -154,7 +161,8 @@ impl Router<'_> {
             "/v1/status/peers" => self.status(Rpc::Peers),
             "/v1/operator/raft/configuration" => Ok(Routed::About(About::RaftConfiguration)),
             _ if pattern.starts_with("/v1/acl/") => Ok(Routed::About(About::Acl)),
-            "/v1/event/list" | "/v1/query" | "/v1/coordinate/nodes" | "/v1/connect/intentions"
+            "/v1/event/list" => Ok(Routed::About(About::Events)),
+            "/v1/query" | "/v1/coordinate/nodes" | "/v1/connect/intentions"
                 if &*self.request.method == "GET" =>
             {
                 Ok(Routed::About(About::EmptyList))
@@ -371,14 +379,18 @@ impl Router<'_> {
         }
         let json = bodies::read(body, &schemas::TXN)
             .map_err(|error| Response::text(400, format!("Failed to parse body: {error}")))?;
-        let count = match &json {
-            super::json::Json::List(items) => items.len(),
-            _ => 0,
+        let items = match &json {
+            Json::List(items) => items.as_slice(),
+            _ => &[],
         };
+        let count = items.len();
         if count > OPERATIONS_MAX {
             let text =
                 format!("Transaction contains too many operations ({count} > {OPERATIONS_MAX})");
             return Err(Response::text(413, text));
+        }
+        if items.contains(&Json::Null) {
+            return Ok(Routed::Break);
         }
         let operations = bodies::operations(&json, self.site.datacenter);
         let rpc = if operations.iter().any(super::txn::Operation::is_write) {
@@ -484,7 +496,11 @@ impl Router<'_> {
         let servers = |rpc, dc, face| Ok(Routed::Servers { rpc, dc, face });
         let failed = |error| Response::text(400, format!("Request decode failed: {error}"));
         match pattern {
-            "/v1/catalog/datacenters" => return Ok(Routed::About(About::Datacenters)),
+            "/v1/catalog/datacenters" => {
+                let text = |refused: Response| String::from_utf8_lossy(&refused.body).into();
+                let refused = self.options().err().map(text);
+                return Ok(Routed::About(About::Datacenters { refused }));
+            }
             "/v1/catalog/register" => {
                 self.namespace()?;
                 let json = bodies::read(&self.request.body, &schemas::REGISTER).map_err(failed)?;
@@ -553,8 +569,8 @@ impl Router<'_> {
                 let hash = self.params.get("hash").into();
                 return Ok(Routed::AgentService { id, hash, wait });
             }
-            "/v1/agent/services" => Action::Services,
-            "/v1/agent/checks" => Action::Checks,
+            "/v1/agent/services" => Action::Services { filter: self.params.get("filter").into() },
+            "/v1/agent/checks" => Action::Checks { filter: self.params.get("filter").into() },
             "/v1/agent/service/register" => return self.register_service(),
             "/v1/agent/check/register" => return self.register_check(),
             "/v1/agent/service/deregister/" => Action::DeregisterService { id },
@@ -625,11 +641,15 @@ impl Router<'_> {
         let json = bodies::read(&self.request.body, &schemas::SERVICE)
             .map_err(|error| Response::text(400, format!("Request decode failed: {error}")))?;
         let (service, checks) = bodies::service(&json);
+        let crashes = json.list("Checks").is_some_and(|checks| checks.contains(&Json::Null));
         if service.name.is_empty() {
             return Err(Response::text(400, "Missing service name"));
         }
         if super::validate::is_any_address(&service.address) {
             return Err(Response::text(400, "Invalid service address"));
+        }
+        if crashes {
+            return Ok(Routed::Break);
         }
         let replace = self.params.has("replace-existing-checks")
             && matches!(self.params.get("replace-existing-checks"), "" | "true");

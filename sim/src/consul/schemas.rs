@@ -28,14 +28,14 @@ static WEIGHTS: Structure = Structure {
 
 static CONNECT: Structure = Structure {
     name: "",
-    go_type: "structs.ServiceConnect",
+    go_type: CONNECT_GO,
     own: Some(Own { strict: false, after: |_| Ok(()) }),
     fields: &[("Native", Truth), ("SidecarService", Any), ("sidecar_service", Any)],
 };
 
 static PROXY: Structure = Structure {
     name: "",
-    go_type: "structs.ConnectProxyConfig",
+    go_type: PROXY_GO,
     own: Some(Own { strict: false, after: |_| Ok(()) }),
     fields: &[],
 };
@@ -239,9 +239,9 @@ static REGISTER_REQUEST: Structure = Structure {
 };
 
 static DEREGISTER_REQUEST: Structure = Structure {
-    name: "DeregisterRequest",
+    name: "",
     go_type: "structs.DeregisterRequest",
-    own: None,
+    own: Some(Own { strict: true, after: |_| Ok(()) }),
     fields: &[
         ("Datacenter", STRING),
         ("Node", STRING),
@@ -426,9 +426,31 @@ pub(crate) const SESSION: Kind = Struct(&SESSION_BODY);
 /// Body of `/v1/txn`.
 pub(crate) const TXN: Kind = List(&Struct(&OPERATION), "api.TxnOps");
 
-const CHECK_TYPE_GO: &str = "structs.CheckType";
-const CHECK_DEFINITION_GO: &str = "structs.CheckDefinition";
-const SERVICE_DEFINITION_GO: &str = "structs.ServiceDefinition";
+const CHECK_TYPE_GO: &str = "struct { Interval interface {}; Timeout interface {}; TTL interface {}; \
+     DeregisterCriticalServiceAfter interface {}; Args []string \"json:\\\"args\\\"\"; \
+     ScriptArgsSnake []string \"json:\\\"script_args\\\"\"; \
+     DeregisterCriticalServiceAfterSnake interface {} \
+     \"json:\\\"deregister_critical_service_after\\\"\"; DockerContainerIDSnake string \
+     \"json:\\\"docker_container_id\\\"\"; TLSSkipVerifySnake bool \"json:\\\"tls_skip_verify\\\"\"; \
+     ServiceID string \"json:\\\"ServiceID\\\"\"; \
+     ServiceIDSnake string \"json:\\\"service_id\\\"\"; *structs.Alias }";
+const CHECK_DEFINITION_GO: &str = "struct { Interval interface {}; Timeout interface {}; TTL interface {}; \
+     DeregisterCriticalServiceAfter interface {}; Args []string \"json:\\\"args\\\"\"; \
+     ScriptArgsSnake []string \"json:\\\"script_args\\\"\"; \
+     DeregisterCriticalServiceAfterSnake interface {} \
+     \"json:\\\"deregister_critical_service_after\\\"\"; DockerContainerIDSnake string \
+     \"json:\\\"docker_container_id\\\"\"; TLSSkipVerifySnake bool \"json:\\\"tls_skip_verify\\\"\"; \
+     ServiceIDSnake string \"json:\\\"service_id\\\"\"; *structs.Alias }";
+const SERVICE_DEFINITION_GO: &str = "struct { EnableTagOverrideSnake bool \"json:\\\"enable_tag_override\\\"\"; \
+     TaggedAddressesSnake map[string]structs.ServiceAddress \
+     \"json:\\\"tagged_addresses\\\"\"; *structs.Alias }";
+const CONNECT_GO: &str = "struct { SidecarServiceSnake *structs.ServiceDefinition \
+     \"json:\\\"sidecar_service\\\"\"; *structs.Alias }";
+const PROXY_GO: &str = "struct { DestinationServiceNameSnake string \
+     \"json:\\\"destination_service_name\\\"\"; DestinationServiceIDSnake string \
+     \"json:\\\"destination_service_id\\\"\"; LocalServiceAddressSnake string \
+     \"json:\\\"local_service_address\\\"\"; LocalServicePortSnake int \
+     \"json:\\\"local_service_port\\\"\"; *structs.Alias }";
 
 fn check_durations(check: &Json) -> Result<(), String> {
     for name in ["Interval", "Timeout", "TTL"] {

@@ -233,10 +233,9 @@ impl Check {
 }
 
 const API_DEFINITION: &str = concat!(
-    "{\"HTTP\":\"\",\"Header\":null,\"Method\":\"\",\"Body\":\"\",\"TLSSkipVerify\":false,",
-    "\"TCP\":\"\",\"IntervalDuration\":0,\"TimeoutDuration\":0,",
-    "\"DeregisterCriticalServiceAfterDuration\":0,\"Interval\":\"\",\"Timeout\":\"\",",
-    "\"DeregisterCriticalServiceAfter\":\"\"}"
+    "{\"Interval\":\"0s\",\"Timeout\":\"0s\",\"DeregisterCriticalServiceAfter\":\"0s\",",
+    "\"HTTP\":\"\",\"Header\":null,\"Method\":\"\",\"Body\":\"\",\"TLSSkipVerify\":false,",
+    "\"TCP\":\"\"}"
 );
 
 impl Entry {
@@ -255,7 +254,9 @@ impl Entry {
             w.key("Key").text(&self.key);
             w.key("Flags").number(self.flags);
             match &self.value {
-                Some(value) if with_value => w.key("Value").text(&go::base64_encode(value)),
+                Some(value) if with_value && !value.is_empty() => {
+                    w.key("Value").text(&go::base64_encode(value))
+                }
                 Some(_) | None => w.key("Value").raw("null"),
             }
             if !self.session.is_empty() {

@@ -1,0 +1,15 @@
+//! The same requests to a real Consul and to the model, and the comparison of what they answer.
+//!
+//! - `case`: reads the case files
+//! - `wire`: a small HTTP client
+//! - `target`: what a case can be run against: an address, or the model directly
+//! - `real`: starts a real Consul 1.8.7
+//! - `compare`: makes answers comparable, and compares them
+//! - `transcript`: replays recorded exchanges
+
+pub mod case;
+pub mod compare;
+pub mod real;
+pub mod target;
+pub mod transcript;
+pub mod wire;
