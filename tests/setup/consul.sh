@@ -1,15 +1,16 @@
 #!/bin/sh
 # Installs Consul 1.8.7, the reference of the conformance tests, from Debian bullseye.
 #
-# Run as root on Debian bookworm (or later). Safe to run again: does nothing when the right version is
-# there. The bullseye source is pinned so low that nothing else ever comes from it.
+# Run as root on Debian bookworm (or later). Safe to run again: does nothing when the right version
+# is there. The bullseye source is pinned so low that nothing else ever comes from it.
 set -eu
 
 wanted=1.8.7
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 installed() {
-    command -v consul >/dev/null 2>&1 && consul version 2>/dev/null | grep -q "^Consul v\{0,1\}$wanted"
+    command -v consul >/dev/null 2>&1 || return 1
+    consul version 2>/dev/null | grep -q "^Consul v\{0,1\}$wanted"
 }
 
 if installed; then
@@ -34,9 +35,11 @@ Pin: release n=bullseye
 Pin-Priority: 990
 PIN
 
-# Only the new source and the base system: other sources on the machine may be down.
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "consul=$wanted*"
 
-installed || { echo "cannot find consul $wanted after installing it" >&2; consul version >&2; exit 1; }
+if ! installed; then
+    echo "cannot find consul $wanted after installing it" >&2
+    exit 1
+fi
 echo "consul $wanted installed"

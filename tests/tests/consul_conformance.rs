@@ -1,5 +1,5 @@
-//! The model of Consul answers as a real Consul 1.8.7 does: the same cases to both, compared byte for
-//! byte; and the recorded exchanges are answered as recorded.
+//! The model of Consul answers as a real Consul 1.8.7 does: the same cases to both, compared byte
+//! for byte; and the recorded exchanges are answered as recorded.
 //!
 //! The cases are in `fixtures/consul-cases`, one file for one real Consul each; the language is
 //! described in `src/consul/case.rs`. A Consul that is not installed fails the test:

@@ -55,11 +55,6 @@ const NODE_MAINTENANCE: &str = "_node_maintenance";
 impl Local {
     /// Carries out an action.
     pub(crate) fn act(&mut self, action: &Action, context: &Context<'_>) -> Done {
-        let read = |response| Done { response, push: false };
-        let changed = |result: Result<(), String>| match result {
-            Ok(()) => Done { response: Response::empty(200), push: true },
-            Err(error) => Done { response: Response::error(&error), push: false },
-        };
         match action {
             Action::RegisterService { service, checks, replace } => {
                 match self.refuse_service(service, checks, context.authority) {
@@ -117,11 +112,18 @@ impl Local {
                 }
                 changed(self.node_maintenance(*enable, reason, context))
             }
-            Action::Services { filter } => read(self.print_services(filter, context)),
-            Action::Checks { filter } => read(self.print_checks(filter, context)),
-            Action::Service { id } => read(self.print_service(id, context)),
-            Action::HealthOfId { id, text } => read(self.health_of_id(id, *text, context)),
-            Action::HealthOfName { name, text } => read(self.health_of_name(name, *text, context)),
+            look => read(self.look(look, context)),
+        }
+    }
+
+    fn look(&self, action: &Action, context: &Context<'_>) -> Response {
+        match action {
+            Action::Services { filter } => self.print_services(filter, context),
+            Action::Checks { filter } => self.print_checks(filter, context),
+            Action::Service { id } => self.print_service(id, context),
+            Action::HealthOfId { id, text } => self.health_of_id(id, *text, context),
+            Action::HealthOfName { name, text } => self.health_of_name(name, *text, context),
+            _ => Response::empty(500),
         }
     }
 
@@ -358,6 +360,17 @@ impl Local {
             }
         });
         respond(worst.0, &worst.1, text, writer, context.pretty)
+    }
+}
+
+fn read(response: Response) -> Done {
+    Done { response, push: false }
+}
+
+fn changed(result: Result<(), String>) -> Done {
+    match result {
+        Ok(()) => Done { response: Response::empty(200), push: true },
+        Err(error) => read(Response::error(&error)),
     }
 }
 

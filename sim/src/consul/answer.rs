@@ -60,20 +60,22 @@ pub(crate) fn response(
             with_contact(json(200, &body, pretty), read)
         }
         Reply::Conflicts { conflicts, read } => {
-            let body = txn(read, |w| {
-                w.key("Results").raw("null");
-                w.key("Errors").list(|w| {
-                    for (position, what) in &conflicts {
-                        w.object(|w| {
-                            w.key("OpIndex").number(position);
-                            w.key("What").text(what);
-                        });
-                    }
-                });
-            });
+            let body = txn(read, |w| print_conflicts(w, &conflicts));
             with_contact(json(409, &body, pretty), read)
         }
     }
+}
+
+fn print_conflicts(w: &mut Writer, conflicts: &[(usize, String)]) {
+    w.key("Results").raw("null");
+    w.key("Errors").list(|w| {
+        for (position, what) in conflicts {
+            w.object(|w| {
+                w.key("OpIndex").number(position);
+                w.key("What").text(what);
+            });
+        }
+    });
 }
 
 fn json(status: u16, compact: &str, pretty: bool) -> Response {

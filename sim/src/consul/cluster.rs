@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use super::agent::{Agent, Work};
 use super::local::Local;
-use super::model::{AgentId, Call, Consul, Event, Fault, Memory, Origin, Raft, ServerId};
+use super::model::{AgentId, Consul, Event, Fault, Memory, Raft, ServerId};
 use super::options::NodeOptions;
 use super::rpc::Rpc;
 use super::server::Server;
 use super::store::Store;
 use super::txn::Command;
-use super::types::{CRITICAL, Check, SERF_HEALTH, Service, Str};
+use super::types::{CRITICAL, SERF_HEALTH, Service, Str};
 
-/// Index of the first entry a client could have caused; an election and the cluster's own setup come
-/// before it.
+/// Index of the first entry a client could have caused; an election and the cluster's own setup
+/// come before it.
 const FIRST_INDEX: u64 = 9;
 
 impl Consul {
@@ -91,7 +91,7 @@ impl Consul {
     }
 
     /// Starts an agent's own clockwork.
-    fn start_agent(&mut self, agent: usize) {
+    pub(crate) fn start_agent(&mut self, agent: usize) {
         let tick = self.options.timing.reap_tick;
         self.plan(agent, tick, Work::Reap);
         self.plan(agent, 0, Work::PushAgain);
@@ -144,7 +144,7 @@ impl Consul {
         }
     }
 
-    fn kill_server(&mut self, server: usize) {
+    pub(crate) fn kill_server(&mut self, server: usize) {
         if !self.servers[server].alive {
             return;
         }
@@ -195,7 +195,7 @@ impl Consul {
         self.reply(id, Err("EOF".to_owned()));
     }
 
-    fn has_quorum(&self) -> bool {
+    pub(crate) fn has_quorum(&self) -> bool {
         self.servers.iter().filter(|server| server.is_up()).count() > self.servers.len() / 2
     }
 
@@ -315,7 +315,7 @@ impl Consul {
         }
     }
 
-    fn start_server(&mut self, server: usize, memory: Memory) {
+    pub(crate) fn start_server(&mut self, server: usize, memory: Memory) {
         if self.servers[server].alive {
             return;
         }
@@ -434,160 +434,6 @@ impl Consul {
             self.agents[agent].unsent = true;
             let delay = self.draw("push again", self.options.timing.push_again);
             self.plan(agent, delay, Work::AntiEntropy { again: false });
-        }
-    }
-
-    fn kill_agent(&mut self, agent: usize) {
-        match self.agents[agent].server {
-            Some(server) => self.kill_server(server),
-            None if self.agents[agent].alive => {
-                self.break_agent(agent);
-                self.notice_agent(agent);
-            }
-            None => {}
-        }
-    }
-
-    /// The process is gone: its connections break.
-    fn break_agent(&mut self, agent: usize) {
-        let state = &mut self.agents[agent];
-        state.alive = false;
-        state.paused = false;
-        state.epoch += 1;
-        state.push = None;
-        state.queue.clear();
-        state.missed.clear();
-        state.waits.clear();
-        for id in std::mem::take(&mut state.requests) {
-            self.respond(id, None);
-        }
-        let own = |call: &Call| call.agent == agent && call.origin != Origin::Nobody;
-        self.calls.retain(|_, call| !own(call));
-    }
-
-    /// Gossip will notice, after a while, whether an agent lives.
-    fn notice_agent(&mut self, agent: usize) {
-        let state = &self.agents[agent];
-        let alive = state.alive && !state.paused && !state.cut;
-        let epoch = state.epoch;
-        let timing = self.options.timing;
-        let span = if alive { timing.gossip_found } else { timing.gossip_lost };
-        let delay = self.draw("gossip", span);
-        self.schedule_in(delay, Event::Gossip { agent, epoch, alive });
-    }
-
-    pub(crate) fn on_gossip(&mut self, agent: usize, epoch: u64, alive: bool) {
-        let state = &self.agents[agent];
-        let lives = state.alive && !state.paused && !state.cut;
-        if lives {
-            // What gossip tells a living agent: which servers are gone.
-            let gone = |server: &usize| !self.servers[*server].alive;
-            let failed = (0..self.servers.len()).filter(gone).collect();
-            self.agents[agent].failed_servers = failed;
-        }
-        if lives != alive || self.agents[agent].epoch != epoch {
-            return;
-        }
-        let Some(leader) = self.raft.leader else { return };
-        let node = self.agents[agent].local.node.clone();
-        let known = self.servers[leader].store.check(&node, SERF_HEALTH).cloned();
-        if alive {
-            if known.is_none_or(|check| &*check.status == CRITICAL) {
-                let registration = self.member_registration(agent);
-                self.append(Command::Register(registration), None);
-            }
-        } else if let Some(known) = known.filter(|check| &*check.status != CRITICAL) {
-            let mut registration = self.member_registration(agent);
-            registration.service = None;
-            registration.checks = vec![Check {
-                status: CRITICAL.into(),
-                output: "Agent not live or unreachable".into(),
-                ..(*known).clone()
-            }];
-            self.append(Command::Register(registration), None);
-        }
-    }
-
-    fn restart_agent(&mut self, agent: usize, memory: Memory) {
-        match self.agents[agent].server {
-            Some(server) => self.start_server(server, memory),
-            None if !self.agents[agent].alive => self.revive_agent(agent, memory),
-            None => {}
-        }
-    }
-
-    fn revive_agent(&mut self, agent: usize, memory: Memory) {
-        let now = self.now;
-        let key = self.next_count();
-        let fresh = self.random.uuid("node again", key);
-        let state = &mut self.agents[agent];
-        state.alive = true;
-        state.unsent = false;
-        match memory {
-            Memory::Kept => state.local.restart(now),
-            Memory::Lost => {
-                state.local = Local::new(state.local.node.clone());
-                state.node_id = fresh.into();
-            }
-        }
-        self.start_agent(agent);
-        self.notice_agent(agent);
-        if memory == Memory::Lost {
-            // The first comparison comes with the start; what it finds foreign goes.
-            let delay = self.draw("push again", self.options.timing.push_again);
-            self.plan(agent, delay, Work::AntiEntropy { again: false });
-        }
-    }
-
-    fn pause_agent(&mut self, agent: usize) {
-        if self.agents[agent].alive && !self.agents[agent].paused {
-            self.agents[agent].paused = true;
-            self.notice_agent(agent);
-        }
-    }
-
-    fn resume_agent(&mut self, agent: usize) {
-        if !self.agents[agent].paused {
-            return;
-        }
-        self.agents[agent].paused = false;
-        self.notice_agent(agent);
-        let mut missed: VecDeque<Work> = std::mem::take(&mut self.agents[agent].missed);
-        // After a pause the order of what was due and what had come in is open.
-        while !missed.is_empty() {
-            let last = u64::try_from(missed.len()).unwrap_or(1) - 1;
-            let place = self.draw("missed", (0, last.min(1)));
-            let work = usize::try_from(place).ok().and_then(|place| missed.remove(place));
-            if let Some(work) = work {
-                self.give_work(agent, work);
-            }
-        }
-    }
-
-    /// An agent leaves in order: it is out of the catalog before its process ends.
-    pub(crate) fn leave(&mut self, agent: usize) {
-        if let Some(server) = self.agents[agent].server {
-            return self.kill_server(server);
-        }
-        if !self.agents[agent].alive {
-            return;
-        }
-        let node = self.agents[agent].local.node.clone();
-        if self.raft.leader.is_some() {
-            let command = Command::Deregister { node, service: "".into(), check: "".into() };
-            self.append(command, None);
-        }
-        self.break_agent(agent);
-    }
-
-    fn cut_agent(&mut self, agent: usize, cut: bool) {
-        if self.agents[agent].server.is_none() && self.agents[agent].cut != cut {
-            self.agents[agent].cut = cut;
-            self.notice_agent(agent);
-            if !cut {
-                let delay = self.draw("push again", self.options.timing.push_again);
-                self.plan(agent, delay, Work::PushAgain);
-            }
         }
     }
 

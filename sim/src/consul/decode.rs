@@ -1,7 +1,7 @@
 //! Checks a JSON body against the Go structure it would be decoded into, with Go's error texts.
 //!
-//! Go decodes on after a wrong type and reports the first one at the end, but gives up at once when a
-//! structure with a decoder of its own fails; the rules here follow it step by step.
+//! Go decodes on after a wrong type and reports the first one at the end, but gives up at once when
+//! a structure with a decoder of its own fails; the rules here follow it step by step.
 
 use super::go;
 use super::json::Json;
@@ -63,7 +63,8 @@ impl Error {
                 format!("json: cannot unmarshal {value} into Go value of type {go_type}")
             }
             Error::Type { value, go_type, place: Some((structure, field)) } => format!(
-                "json: cannot unmarshal {value} into Go struct field {structure}.{field} of type {go_type}"
+                "json: cannot unmarshal {value} into Go struct field {structure}.{field} \
+                 of type {go_type}"
             ),
         }
     }

@@ -45,7 +45,6 @@ struct State {
 
 /// Serves a development agent on a listener until the process or the runtime ends.
 ///
-/// # Errors
 /// Fails when the listener does.
 pub async fn serve(listener: TcpListener, options: Options) -> io::Result<()> {
     let running = Running::new(options);
@@ -75,7 +74,6 @@ impl Running {
 
     /// Serves one agent of the model on a listener.
     ///
-    /// # Errors
     /// Fails when the listener does.
     pub async fn serve_agent(&self, listener: TcpListener, agent: AgentId) -> io::Result<()> {
         loop {

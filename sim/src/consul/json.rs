@@ -311,6 +311,13 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// Writes compact JSON.
+    pub(crate) fn compact(body: impl FnOnce(&mut Writer)) -> String {
+        let mut writer = Writer::default();
+        body(&mut writer);
+        writer.finish()
+    }
+
     pub(crate) fn finish(self) -> String {
         self.out
     }
@@ -465,7 +472,10 @@ mod tests {
         assert_eq!(indent("[]"), "[]");
         assert_eq!(
             indent("{\"a\":[],\"b\":{\"c\":[1,2]}}"),
-            "{\n    \"a\": [],\n    \"b\": {\n        \"c\": [\n            1,\n            2\n        ]\n    }\n}"
+            concat!(
+                "{\n    \"a\": [],\n    \"b\": {\n        \"c\": [\n",
+                "            1,\n            2\n        ]\n    }\n}"
+            )
         );
     }
 }

@@ -1,9 +1,9 @@
 //! A model of Consul 1.8.7, down to the bytes of its HTTP API.
 //!
-//! [`Consul`] is a whole cluster: servers with a replicated log, agents in front of them, the requests
-//! under way. It is pure: it reads no clock and opens no socket; times are passed in, requests and
-//! responses are data, and chance comes from a seed. The simulated world drives it in virtual time;
-//! [`http::serve`] puts one development agent behind real HTTP.
+//! [`Consul`] is a whole cluster: servers with a replicated log, agents in front of them, the
+//! requests under way. It is pure: it reads no clock and opens no socket; times are passed in,
+//! requests and responses are data, and chance comes from a seed. The simulated world drives it in
+//! virtual time; [`http::serve`] puts one development agent behind real HTTP.
 //!
 //! ```
 //! use steersman_sim::consul::{AgentId, Consul, Input, Options, Request, RequestId};
@@ -26,6 +26,7 @@ mod compare;
 mod decode;
 mod endpoints;
 mod filter;
+mod filter_parser;
 mod go;
 #[cfg(feature = "http")]
 pub mod http;
@@ -33,13 +34,19 @@ mod http_api;
 mod json;
 mod kv;
 mod local;
+mod log;
+mod members;
 mod model;
 mod options;
+mod push;
 mod random;
 mod read;
 mod route;
+mod route_agent;
+mod route_kv;
 mod rpc;
 mod schemas;
+mod schemas_txn;
 mod server;
 mod store;
 mod txn;

@@ -235,7 +235,7 @@ impl Reader<'_> {
             let wanted = has_meta(node, &read.node_meta)
                 && self.authority.may_read(Resource::Node, &node.name);
             if wanted {
-                printed.push(compact(|w| node.print(w)));
+                printed.push(Writer::compact(|w| node.print(w)));
             }
         }
         Ok((self.store.max_index(&["nodes"]), list_of(printed, &filter)))
@@ -269,7 +269,8 @@ impl Reader<'_> {
         (index, found)
     }
 
-    /// Returns the index of a service: its own, or of the last disappearance, or of the whole catalog.
+    /// Returns the index of a service: its own, or of the last disappearance, or of the whole
+    /// catalog.
     fn service_index(&self, name: &str, exists: bool, with_checks: bool) -> u64 {
         let own = || self.store.index_of(&format!("service.{name}"));
         let gone = if exists { None } else { self.store.index_of(EXTINCTION) };
@@ -302,7 +303,7 @@ impl Reader<'_> {
             self.watches.push(self.store.watch_record(Tree::Nodes, &[&lower(&instance.node)]));
             let Some(node) = self.store.node(&instance.node) else { continue };
             if has_meta(node, &read.node_meta) && self.may_see(instance) {
-                printed.push(compact(|w| instance.print_flat(w, node)));
+                printed.push(Writer::compact(|w| instance.print_flat(w, node)));
             }
         }
         Ok((index, list_of(printed, &filter)))
@@ -334,7 +335,7 @@ impl Reader<'_> {
         let mut services: BTreeMap<Str, String> = BTreeMap::new();
         for instance in self.store.instances_on(&node.name) {
             if self.authority.may_read(Resource::Service, &instance.service.id) {
-                let printed = compact(|w| instance.print(w, true));
+                let printed = Writer::compact(|w| instance.print(w, true));
                 if filter.matches(&printed) {
                     services.insert(instance.service.id.clone(), printed);
                 }
@@ -366,7 +367,7 @@ impl Reader<'_> {
             .store
             .instances_on(&node.name)
             .filter(|instance| self.authority.may_read(Resource::Service, &instance.service.name))
-            .map(|instance| compact(|w| instance.print(w, true)))
+            .map(|instance| Writer::compact(|w| instance.print(w, true)))
             .filter(|printed| filter.matches(printed))
             .collect();
         let found = print(|w| {
@@ -403,7 +404,7 @@ impl Reader<'_> {
             let Some(node) = self.store.node(&instance.node) else { continue };
             let checks = self.checks_of(instance, tags.is_some());
             if has_meta(node, &read.node_meta) && self.may_see(instance) {
-                let printed = compact(|w| print_row(w, node, instance, &checks));
+                let printed = Writer::compact(|w| print_row(w, node, instance, &checks));
                 let is_passing = checks.iter().all(|check| &*check.status == PASSING);
                 rows.push((is_passing, printed));
             }
@@ -447,7 +448,7 @@ impl Reader<'_> {
                 && (check.service_name.is_empty()
                     || self.authority.may_read(Resource::Service, &check.service_name));
             if visible {
-                printed.push(compact(|w| check.print(w, true)));
+                printed.push(Writer::compact(|w| check.print(w, true)));
             }
         }
         Ok((index, list_of(printed, &filter)))
@@ -490,12 +491,6 @@ fn list_of(mut printed: Vec<String>, filter: &Filter) -> Found {
     print(|w| w.list(|w| printed.iter().for_each(|item| w.raw(item))))
 }
 
-fn compact(body: impl FnOnce(&mut Writer)) -> String {
-    let mut writer = Writer::default();
-    body(&mut writer);
-    writer.finish()
-}
-
 fn print(body: impl FnOnce(&mut Writer)) -> Found {
-    Found::Json(compact(body))
+    Found::Json(Writer::compact(body))
 }

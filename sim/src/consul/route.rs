@@ -1,4 +1,5 @@
-//! From an HTTP request to what is to be done: parameters, bodies, and the refusals that need no state.
+//! From an HTTP request to what is to be done: parameters, bodies, and the refusals that need no
+//! state.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +7,9 @@ use super::agent_ops::Action;
 use super::endpoints;
 use super::go;
 use super::http_api::{Params, Request, Response, encode_path};
-use super::json::Json;
 use super::read::{Query, Read};
 use super::rpc::{ReadOptions, Rpc};
-use super::types::{CRITICAL, PASSING, Str, WARNING};
+use super::types::Str;
 use super::{bodies, schemas};
 
 /// How the answer to a server's reply looks over HTTP.
@@ -72,19 +72,15 @@ pub(crate) struct Site<'a> {
     pub(crate) ui: bool,
 }
 
-/// The longest value of a key.
-const VALUE_MAX: usize = 524_288;
-/// The most steps of a transaction.
-const OPERATIONS_MAX: usize = 64;
-
-type Refused = Response;
+/// The response that refuses a request.
+pub(crate) type Refused = Response;
 
 /// A request on its way to an endpoint.
 pub(crate) struct Router<'a> {
     pub(crate) request: &'a Request,
     pub(crate) site: &'a Site<'a>,
-    path: String,
-    params: Params,
+    pub(crate) path: String,
+    pub(crate) params: Params,
 }
 
 /// Finds out what a request asks for; also returns its token and whether it wants indented JSON.
@@ -174,23 +170,23 @@ impl Router<'_> {
         }
     }
 
-    fn below(&self, prefix: &str) -> Str {
+    pub(crate) fn below(&self, prefix: &str) -> Str {
         self.path.strip_prefix(prefix).unwrap_or_default().into()
     }
 
-    fn required(&self, prefix: &str, missing: &str) -> Result<Str, Refused> {
+    pub(crate) fn required(&self, prefix: &str, missing: &str) -> Result<Str, Refused> {
         let name = self.below(prefix);
         if name.is_empty() { Err(Response::text(400, missing)) } else { Ok(name) }
     }
 
-    fn dc(&self) -> Str {
+    pub(crate) fn dc(&self) -> Str {
         match self.params.get("dc") {
             "" => self.site.datacenter.clone(),
             dc => dc.into(),
         }
     }
 
-    fn namespace(&self) -> Result<(), Refused> {
+    pub(crate) fn namespace(&self) -> Result<(), Refused> {
         let place = if !self.request.header("X-Consul-Namespace").is_empty() {
             "header: \"X-Consul-Namespace\""
         } else if !self.params.get("ns").is_empty() {
@@ -204,7 +200,7 @@ impl Router<'_> {
     }
 
     /// Reads what all reads share, refusing in Consul's order.
-    fn options(&self) -> Result<ReadOptions, Refused> {
+    pub(crate) fn options(&self) -> Result<ReadOptions, Refused> {
         let params = &self.params;
         let bad = |text: String| Err(Response::text(400, text));
         let mut stale = params.has("stale");
@@ -243,14 +239,14 @@ impl Router<'_> {
         Ok(ReadOptions { stale, consistent, cached: params.has("cached"), index, wait })
     }
 
-    fn wait(&self) -> Result<i64, Refused> {
+    pub(crate) fn wait(&self) -> Result<i64, Refused> {
         match self.params.get("wait") {
             "" => Ok(0),
             wait => go::parse_duration(wait).map_err(|_| Response::text(400, "Invalid wait time")),
         }
     }
 
-    fn read(&self, query: Query, options: ReadOptions, face: Face) -> Routed {
+    pub(crate) fn read(&self, query: Query, options: ReadOptions, face: Face) -> Routed {
         let read = Read {
             query,
             node_meta: self.node_meta(),
@@ -268,137 +264,8 @@ impl Router<'_> {
         self.params.all("node-meta").map(pair).collect()
     }
 
-    fn tags(&self) -> Option<Vec<Str>> {
+    pub(crate) fn tags(&self) -> Option<Vec<Str>> {
         self.params.has("tag").then(|| self.params.all("tag").map(Str::from).collect())
-    }
-
-    fn kv(&self) -> Result<Routed, Refused> {
-        let options = self.options()?;
-        let key = self.below("/v1/kv/");
-        match &*self.request.method {
-            "GET" => self.kv_get(key, options),
-            "PUT" => self.kv_put(key),
-            _ => self.kv_delete(key),
-        }
-    }
-
-    fn kv_get(&self, key: Str, options: ReadOptions) -> Result<Routed, Refused> {
-        if self.params.has("keys") {
-            self.namespace()?;
-            let spelling = if self.params.has("separator") { "separator" } else { "seperator" };
-            let separator = self.params.get(spelling).into();
-            return Ok(self.read(Query::Keys { prefix: key, separator }, options, Face::Key));
-        }
-        if self.params.has("recurse") {
-            self.namespace()?;
-            return Ok(self.read(Query::Entries { prefix: key }, options, Face::Key));
-        }
-        self.required("/v1/kv/", "Missing key name")?;
-        self.namespace()?;
-        Ok(self.read(Query::Key { key }, options, Face::Key))
-    }
-
-    fn conflicting(&self, flags: &[&str]) -> Result<(), Refused> {
-        if flags.iter().filter(|flag| self.params.has(flag)).count() < 2 {
-            return Ok(());
-        }
-        Err(Response::text(400, format!("Conflicting flags: {}", self.params.encode())))
-    }
-
-    fn number(&self, name: &str) -> Result<u64, Refused> {
-        go::parse_uint(self.params.get(name)).map_err(|error| Response::text(500, error))
-    }
-
-    fn kv_put(&self, key: Str) -> Result<Routed, Refused> {
-        use super::txn::KvVerb;
-        self.namespace()?;
-        self.required("/v1/kv/", "Missing key name")?;
-        self.conflicting(&["cas", "acquire", "release"])?;
-        let mut entry = super::types::Entry { key, ..Default::default() };
-        let mut verb = KvVerb::Set;
-        if self.params.has("flags") {
-            entry.flags = self.number("flags")?;
-        }
-        if self.params.has("cas") {
-            entry.modify = self.number("cas")?;
-            verb = KvVerb::Cas;
-        }
-        for (name, wanted) in [("acquire", KvVerb::Lock), ("release", KvVerb::Unlock)] {
-            if self.params.has(name) {
-                entry.session = self.params.get(name).into();
-                verb = wanted;
-            }
-        }
-        let body = &self.request.body;
-        if body.len() > VALUE_MAX && !self.request.chunked {
-            let text = format!(
-                "Request body({} bytes) too large, max size: {VALUE_MAX} bytes. See {}.",
-                body.len(),
-                "https://www.consul.io/docs/agent/options.html#kv_max_value_size"
-            );
-            return Err(Response::text(413, text).with("Connection", "close"));
-        }
-        if !body.is_empty() {
-            entry.value = Some(body.as_slice().into());
-        }
-        let face = if verb == KvVerb::Set { Face::AlwaysTrue } else { Face::Plain };
-        Ok(Routed::Servers { rpc: Rpc::Kv { verb, entry }, dc: self.dc(), face })
-    }
-
-    fn kv_delete(&self, key: Str) -> Result<Routed, Refused> {
-        use super::txn::KvVerb;
-        self.namespace()?;
-        self.conflicting(&["recurse", "cas"])?;
-        let mut entry = super::types::Entry { key, ..Default::default() };
-        let mut verb = KvVerb::Delete;
-        if self.params.has("recurse") {
-            verb = KvVerb::DeleteTree;
-        } else {
-            self.required("/v1/kv/", "Missing key name")?;
-        }
-        if self.params.has("cas") {
-            entry.modify = self.number("cas")?;
-            verb = KvVerb::DeleteCas;
-        }
-        let face = if verb == KvVerb::DeleteCas { Face::Plain } else { Face::AlwaysTrue };
-        Ok(Routed::Servers { rpc: Rpc::Kv { verb, entry }, dc: self.dc(), face })
-    }
-
-    fn txn(&self) -> Result<Routed, Refused> {
-        let body = &self.request.body;
-        let see = "https://www.consul.io/docs/agent/options.html#txn_max_req_len";
-        if body.len() > VALUE_MAX {
-            let size = if self.request.chunked {
-                String::new()
-            } else {
-                format!("({} bytes)", body.len())
-            };
-            let text =
-                format!("Request body{size} too large, max size: {VALUE_MAX} bytes. See {see}.");
-            return Err(Response::text(413, text).with("Connection", "close"));
-        }
-        let json = bodies::read(body, &schemas::TXN)
-            .map_err(|error| Response::text(400, format!("Failed to parse body: {error}")))?;
-        let items = match &json {
-            Json::List(items) => items.as_slice(),
-            _ => &[],
-        };
-        let count = items.len();
-        if count > OPERATIONS_MAX {
-            let text =
-                format!("Transaction contains too many operations ({count} > {OPERATIONS_MAX})");
-            return Err(Response::text(413, text));
-        }
-        if items.contains(&Json::Null) {
-            return Ok(Routed::Break);
-        }
-        let operations = bodies::operations(&json, self.site.datacenter);
-        let rpc = if operations.iter().any(super::txn::Operation::is_write) {
-            Rpc::Txn { operations }
-        } else {
-            Rpc::TxnRead { operations, options: self.options()? }
-        };
-        Ok(Routed::Servers { rpc, dc: self.dc(), face: Face::Plain })
     }
 
     fn session(&self, pattern: &str) -> Result<Routed, Refused> {
@@ -553,136 +420,5 @@ impl Router<'_> {
     fn status(&self, rpc: Rpc) -> Result<Routed, Refused> {
         self.options()?;
         Ok(Routed::Servers { rpc, dc: self.dc(), face: Face::Plain })
-    }
-
-    fn agent(&self, pattern: &str) -> Result<Routed, Refused> {
-        let id = self.below(pattern);
-        let action = match pattern {
-            "/v1/agent/self" => return Ok(Routed::About(About::Myself)),
-            "/v1/agent/members" => return Ok(Routed::About(About::Members)),
-            "/v1/agent/reload" => return Ok(Routed::About(About::Reload)),
-            "/v1/agent/leave" => return Ok(Routed::About(About::Leave)),
-            "/v1/agent/host" => return Ok(Routed::About(About::Host)),
-            "/v1/agent/service/" => {
-                let wait = self.options_wait()?;
-                self.namespace()?;
-                let hash = self.params.get("hash").into();
-                return Ok(Routed::AgentService { id, hash, wait });
-            }
-            "/v1/agent/services" => Action::Services { filter: self.params.get("filter").into() },
-            "/v1/agent/checks" => Action::Checks { filter: self.params.get("filter").into() },
-            "/v1/agent/service/register" => return self.register_service(),
-            "/v1/agent/check/register" => return self.register_check(),
-            "/v1/agent/service/deregister/" => Action::DeregisterService { id },
-            "/v1/agent/check/deregister/" => Action::DeregisterCheck { id },
-            "/v1/agent/check/pass/" => self.heartbeat(id, PASSING),
-            "/v1/agent/check/warn/" => self.heartbeat(id, WARNING),
-            "/v1/agent/check/fail/" => self.heartbeat(id, CRITICAL),
-            "/v1/agent/check/update/" => return self.update(id),
-            "/v1/agent/service/maintenance/" => {
-                self.required(pattern, "Missing service ID")?;
-                let enable = self.enable()?;
-                Action::ServiceMaintenance { id, enable, reason: self.params.get("reason").into() }
-            }
-            "/v1/agent/maintenance" => {
-                let enable = self.enable()?;
-                Action::NodeMaintenance { enable, reason: self.params.get("reason").into() }
-            }
-            "/v1/agent/health/service/id/" | "/v1/agent/health/service/name/" => {
-                return self.agent_health(pattern, id);
-            }
-            _ => {
-                let text = format!("cannot answer {pattern}: not part of this Consul");
-                return Err(Response::text(500, text));
-            }
-        };
-        self.namespace()?;
-        Ok(Routed::Agent(action))
-    }
-
-    fn options_wait(&self) -> Result<i64, Refused> {
-        let wait = self.wait()?;
-        match self.params.get("index") {
-            "" => Ok(wait),
-            index => match go::parse_uint(index) {
-                Ok(_) => Ok(wait),
-                Err(_) => Err(Response::text(400, "Invalid index")),
-            },
-        }
-    }
-
-    fn heartbeat(&self, id: Str, status: &str) -> Action {
-        Action::Heartbeat { id, status: status.into(), output: self.params.get("note").into() }
-    }
-
-    fn update(&self, id: Str) -> Result<Routed, Refused> {
-        let json = bodies::read(&self.request.body, &schemas::UPDATE)
-            .map_err(|error| Response::text(400, format!("Request decode failed: {error}")))?;
-        let status: Str = json.text("Status").into();
-        if !matches!(&*status, PASSING | WARNING | CRITICAL) {
-            return Err(Response::text(400, format!("Invalid check status: '{status}'")));
-        }
-        self.namespace()?;
-        Ok(Routed::Agent(Action::Heartbeat { id, status, output: json.text("Output").into() }))
-    }
-
-    fn enable(&self) -> Result<bool, Refused> {
-        if !self.params.has("enable") {
-            return Err(Response::text(400, "Missing value for enable"));
-        }
-        let raw = self.params.get("enable");
-        go::parse_bool(raw).ok_or_else(|| {
-            Response::text(400, format!("Invalid value for enable: {}", go::quote(raw)))
-        })
-    }
-
-    fn register_service(&self) -> Result<Routed, Refused> {
-        self.namespace()?;
-        let json = bodies::read(&self.request.body, &schemas::SERVICE)
-            .map_err(|error| Response::text(400, format!("Request decode failed: {error}")))?;
-        let (service, checks) = bodies::service(&json);
-        let crashes = json.list("Checks").is_some_and(|checks| checks.contains(&Json::Null));
-        if service.name.is_empty() {
-            return Err(Response::text(400, "Missing service name"));
-        }
-        if super::validate::is_any_address(&service.address) {
-            return Err(Response::text(400, "Invalid service address"));
-        }
-        if crashes {
-            return Ok(Routed::Break);
-        }
-        let replace = self.params.has("replace-existing-checks")
-            && matches!(self.params.get("replace-existing-checks"), "" | "true");
-        Ok(Routed::Agent(Action::RegisterService { service, checks, replace }))
-    }
-
-    fn register_check(&self) -> Result<Routed, Refused> {
-        self.namespace()?;
-        let json = bodies::read(&self.request.body, &schemas::CHECK)
-            .map_err(|error| Response::text(400, format!("Request decode failed: {error}")))?;
-        let (check, definition) = bodies::check(&json, self.site.node);
-        if check.name.is_empty() {
-            return Err(Response::text(400, "Missing check name"));
-        }
-        if !matches!(&*definition.status, "" | PASSING | WARNING | CRITICAL) {
-            return Err(Response::text(400, "Bad check status"));
-        }
-        Ok(Routed::Agent(Action::RegisterCheck { check, definition }))
-    }
-
-    fn agent_health(&self, pattern: &str, name: Str) -> Result<Routed, Refused> {
-        let by_id = pattern.ends_with("/id/");
-        if name.is_empty() {
-            let what = if by_id { "serviceID" } else { "service Name" };
-            return Err(Response::text(500, format!("Bad request: Missing {what}")));
-        }
-        self.namespace()?;
-        let text = self.request.header("Accept").starts_with("text/plain")
-            || self.params.get("format") == "text";
-        Ok(Routed::Agent(if by_id {
-            Action::HealthOfId { id: name, text }
-        } else {
-            Action::HealthOfName { name, text }
-        }))
     }
 }

@@ -4,12 +4,27 @@ use super::decode::{Kind, Own, Structure};
 use super::go;
 use super::json::Json;
 
-use Kind::{Any, Bytes, Duration, Int, List, Map, Struct, Text, Truth, Uint};
+use Kind::{Any, Int, List, Map, Struct, Text, Truth, Uint};
 
-const STRING: Kind = Text("string");
-const STRINGS: Kind = List(&STRING, "[]string");
-const STRING_MAP: Kind = Map(&STRING, "map[string]string");
-const HEADER: Kind = Map(&STRINGS, "map[string][]string");
+/// The beginning that the types of both kinds of checks share.
+macro_rules! check_go {
+    () => {
+        concat!(
+            "struct { Interval interface {}; Timeout interface {}; TTL interface {}; ",
+            "DeregisterCriticalServiceAfter interface {}; Args []string \"json:\\\"args\\\"\"; ",
+            "ScriptArgsSnake []string \"json:\\\"script_args\\\"\"; ",
+            "DeregisterCriticalServiceAfterSnake interface {} ",
+            "\"json:\\\"deregister_critical_service_after\\\"\"; ",
+            "DockerContainerIDSnake string \"json:\\\"docker_container_id\\\"\"; ",
+            "TLSSkipVerifySnake bool \"json:\\\"tls_skip_verify\\\"\"; "
+        )
+    };
+}
+
+pub(crate) const STRING: Kind = Text("string");
+pub(crate) const STRINGS: Kind = List(&STRING, "[]string");
+pub(crate) const STRING_MAP: Kind = Map(&STRING, "map[string]string");
+pub(crate) const HEADER: Kind = Map(&STRINGS, "map[string][]string");
 
 static SERVICE_ADDRESS: Structure = Structure {
     name: "ServiceAddress",
@@ -17,9 +32,10 @@ static SERVICE_ADDRESS: Structure = Structure {
     own: None,
     fields: &[("Address", STRING), ("Port", Int)],
 };
-const ADDRESSES: Kind = Map(&Struct(&SERVICE_ADDRESS), "map[string]structs.ServiceAddress");
+pub(crate) const ADDRESSES: Kind =
+    Map(&Struct(&SERVICE_ADDRESS), "map[string]structs.ServiceAddress");
 
-static WEIGHTS: Structure = Structure {
+pub(crate) static WEIGHTS: Structure = Structure {
     name: "Weights",
     go_type: "structs.Weights",
     own: None,
@@ -243,6 +259,7 @@ static DEREGISTER_REQUEST: Structure = Structure {
     go_type: "structs.DeregisterRequest",
     own: Some(Own { strict: true, after: |_| Ok(()) }),
     fields: &[
+        ("Address", STRING),
         ("Datacenter", STRING),
         ("Node", STRING),
         ("ServiceID", STRING),
@@ -284,133 +301,6 @@ static CHECK_UPDATE: Structure = Structure {
     fields: &[("Status", STRING), ("Output", STRING)],
 };
 
-static KV_OPERATION: Structure = Structure {
-    name: "KVTxnOp",
-    go_type: "api.KVTxnOp",
-    own: None,
-    fields: &[
-        ("Verb", Text("api.KVOp")),
-        ("Key", STRING),
-        ("Value", Bytes),
-        ("Flags", Uint),
-        ("Index", Uint),
-        ("Session", STRING),
-        ("Namespace", STRING),
-    ],
-};
-
-static API_NODE: Structure = Structure {
-    name: "Node",
-    go_type: "api.Node",
-    own: None,
-    fields: &[
-        ("ID", STRING),
-        ("Node", STRING),
-        ("Address", STRING),
-        ("Datacenter", STRING),
-        ("TaggedAddresses", STRING_MAP),
-        ("Meta", STRING_MAP),
-        ("CreateIndex", Uint),
-        ("ModifyIndex", Uint),
-    ],
-};
-
-static NODE_OPERATION: Structure = Structure {
-    name: "NodeTxnOp",
-    go_type: "api.NodeTxnOp",
-    own: None,
-    fields: &[("Verb", Text("api.NodeOp")), ("Node", Struct(&API_NODE))],
-};
-
-static API_SERVICE: Structure = Structure {
-    name: "AgentService",
-    go_type: "api.AgentService",
-    own: None,
-    fields: &[
-        ("Kind", Text("api.ServiceKind")),
-        ("ID", STRING),
-        ("Service", STRING),
-        ("Tags", STRINGS),
-        ("Meta", STRING_MAP),
-        ("Port", Int),
-        ("Address", STRING),
-        ("TaggedAddresses", ADDRESSES),
-        ("Weights", Struct(&WEIGHTS)),
-        ("EnableTagOverride", Truth),
-        ("CreateIndex", Uint),
-        ("ModifyIndex", Uint),
-        ("ContentHash", STRING),
-        ("Proxy", Any),
-        ("Connect", Any),
-        ("Namespace", STRING),
-    ],
-};
-
-static SERVICE_OPERATION: Structure = Structure {
-    name: "ServiceTxnOp",
-    go_type: "api.ServiceTxnOp",
-    own: None,
-    fields: &[("Verb", Text("api.ServiceOp")), ("Node", STRING), ("Service", Struct(&API_SERVICE))],
-};
-
-static API_CHECK_DETAILS: Structure = Structure {
-    name: "HealthCheckDefinition",
-    go_type: "api.HealthCheckDefinition",
-    own: Some(Own { strict: false, after: |_| Ok(()) }),
-    fields: &[
-        ("HTTP", STRING),
-        ("Header", HEADER),
-        ("Method", STRING),
-        ("Body", STRING),
-        ("TLSSkipVerify", Truth),
-        ("TCP", STRING),
-        ("Interval", Duration),
-        ("Timeout", Duration),
-        ("DeregisterCriticalServiceAfter", Duration),
-    ],
-};
-
-static API_CHECK: Structure = Structure {
-    name: "HealthCheck",
-    go_type: "api.HealthCheck",
-    own: None,
-    fields: &[
-        ("Node", STRING),
-        ("CheckID", STRING),
-        ("Name", STRING),
-        ("Status", STRING),
-        ("Notes", STRING),
-        ("Output", STRING),
-        ("ServiceID", STRING),
-        ("ServiceName", STRING),
-        ("ServiceTags", STRINGS),
-        ("Type", STRING),
-        ("Namespace", STRING),
-        ("Definition", Struct(&API_CHECK_DETAILS)),
-        ("CreateIndex", Uint),
-        ("ModifyIndex", Uint),
-    ],
-};
-
-static CHECK_OPERATION: Structure = Structure {
-    name: "CheckTxnOp",
-    go_type: "api.CheckTxnOp",
-    own: None,
-    fields: &[("Verb", Text("api.CheckOp")), ("Check", Struct(&API_CHECK))],
-};
-
-static OPERATION: Structure = Structure {
-    name: "TxnOp",
-    go_type: "api.TxnOp",
-    own: None,
-    fields: &[
-        ("KV", Struct(&KV_OPERATION)),
-        ("Node", Struct(&NODE_OPERATION)),
-        ("Service", Struct(&SERVICE_OPERATION)),
-        ("Check", Struct(&CHECK_OPERATION)),
-    ],
-};
-
 /// Body of `/v1/agent/service/register`.
 pub(crate) const SERVICE: Kind = Struct(&SERVICE_DEFINITION);
 /// Body of `/v1/agent/check/register`.
@@ -423,25 +313,16 @@ pub(crate) const REGISTER: Kind = Struct(&REGISTER_REQUEST);
 pub(crate) const DEREGISTER: Kind = Struct(&DEREGISTER_REQUEST);
 /// Body of `/v1/session/create`.
 pub(crate) const SESSION: Kind = Struct(&SESSION_BODY);
-/// Body of `/v1/txn`.
-pub(crate) const TXN: Kind = List(&Struct(&OPERATION), "api.TxnOps");
 
-const CHECK_TYPE_GO: &str = "struct { Interval interface {}; Timeout interface {}; TTL interface {}; \
-     DeregisterCriticalServiceAfter interface {}; Args []string \"json:\\\"args\\\"\"; \
-     ScriptArgsSnake []string \"json:\\\"script_args\\\"\"; \
-     DeregisterCriticalServiceAfterSnake interface {} \
-     \"json:\\\"deregister_critical_service_after\\\"\"; DockerContainerIDSnake string \
-     \"json:\\\"docker_container_id\\\"\"; TLSSkipVerifySnake bool \"json:\\\"tls_skip_verify\\\"\"; \
-     ServiceID string \"json:\\\"ServiceID\\\"\"; \
-     ServiceIDSnake string \"json:\\\"service_id\\\"\"; *structs.Alias }";
-const CHECK_DEFINITION_GO: &str = "struct { Interval interface {}; Timeout interface {}; TTL interface {}; \
-     DeregisterCriticalServiceAfter interface {}; Args []string \"json:\\\"args\\\"\"; \
-     ScriptArgsSnake []string \"json:\\\"script_args\\\"\"; \
-     DeregisterCriticalServiceAfterSnake interface {} \
-     \"json:\\\"deregister_critical_service_after\\\"\"; DockerContainerIDSnake string \
-     \"json:\\\"docker_container_id\\\"\"; TLSSkipVerifySnake bool \"json:\\\"tls_skip_verify\\\"\"; \
-     ServiceIDSnake string \"json:\\\"service_id\\\"\"; *structs.Alias }";
-const SERVICE_DEFINITION_GO: &str = "struct { EnableTagOverrideSnake bool \"json:\\\"enable_tag_override\\\"\"; \
+const CHECK_TYPE_GO: &str = concat!(
+    check_go!(),
+    "ServiceID string \"json:\\\"ServiceID\\\"\"; ",
+    "ServiceIDSnake string \"json:\\\"service_id\\\"\"; *structs.Alias }"
+);
+const CHECK_DEFINITION_GO: &str =
+    concat!(check_go!(), "ServiceIDSnake string \"json:\\\"service_id\\\"\"; *structs.Alias }");
+const SERVICE_DEFINITION_GO: &str = "struct { \
+     EnableTagOverrideSnake bool \"json:\\\"enable_tag_override\\\"\"; \
      TaggedAddressesSnake map[string]structs.ServiceAddress \
      \"json:\\\"tagged_addresses\\\"\"; *structs.Alias }";
 const CONNECT_GO: &str = "struct { SidecarServiceSnake *structs.ServiceDefinition \

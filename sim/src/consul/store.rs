@@ -1,8 +1,8 @@
 //! One server's tables, and the watch channels on them.
 //!
-//! Consul keeps each table in radix trees and wakes a blocked query when the tree node it stood on is
-//! written. Which writes wake which query therefore follows from the shape of the tree; [`Watch`]
-//! reproduces that, spurious wakes included.
+//! Consul keeps each table in radix trees and wakes a blocked query when the tree node it stood on
+//! is written. Which writes wake which query therefore follows from the shape of the tree;
+//! [`Watch`] reproduces that, spurious wakes included.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

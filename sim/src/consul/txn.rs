@@ -269,12 +269,8 @@ impl Store {
         let known = self.keys.get(&wanted.key).cloned();
         let found = match verb {
             KvVerb::Set => self.kv_set(idx, entry, false),
-            KvVerb::Delete => {
-                self.kv_delete(idx, &entry.key);
-                return Ok(Vec::new());
-            }
-            KvVerb::DeleteTree => {
-                self.kv_delete_tree(idx, &entry.key);
+            KvVerb::Delete | KvVerb::DeleteTree => {
+                self.apply_kv(idx, verb, wanted);
                 return Ok(Vec::new());
             }
             KvVerb::DeleteCas if self.kv_delete_cas(idx, entry.modify, &entry.key) => {

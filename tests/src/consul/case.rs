@@ -92,7 +92,6 @@ pub struct View {
 
 /// Reads all cases of a file.
 ///
-/// # Panics
 /// When a line is not of the language above.
 pub fn parse(text: &str) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();

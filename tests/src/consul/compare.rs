@@ -1,7 +1,7 @@
 //! Runs cases, makes the answers comparable, and compares them byte for byte.
 //!
-//! What differs between any two runs is replaced: indexes by their rank within the case, UUIDs by the
-//! order of their first appearance, hashes, and the server's own address.
+//! What differs between any two runs is replaced: indexes by their rank within the case, UUIDs by
+//! the order of their first appearance, hashes, and the server's own address.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,7 +32,6 @@ const UNTIL_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a case against a target.
 ///
-/// # Panics
 /// When a value to keep is not there, or something waited for does not come.
 pub fn run(target: &mut dyn Target, case: &Case) -> Vec<Exchange> {
     let mut kept: BTreeMap<String, String> = BTreeMap::new();
@@ -244,13 +243,17 @@ impl Patterns {
         let body = self.hash.replace_all(&body, "\"ContentHash\":$1\"HASH\"").into_owned();
         let body = self.server.replace_all(&body, "SERVER").into_owned();
         let body = self.port.replace_all(&body, "${1}8300").into_owned();
-        let body = self.without_ids(&body, found);
         if exchange.view.unordered {
+            // An id first seen here has no place in any order.
+            let body = self.uuid.replace_all(&body, |c: &Captures<'_>| {
+                found.uuids.get(&c[0]).map_or("uuid".to_owned(), |n| format!("uuid-{n}"))
+            });
+            let body = body.into_owned();
             let mut json: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
             sort(&mut json);
             return text + &json.to_string();
         }
-        text + &body
+        text + &self.without_ids(&body, found)
     }
 
     fn without_ids(&self, text: &str, found: &mut Replaced) -> String {

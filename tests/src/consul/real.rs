@@ -35,7 +35,6 @@ pub enum Kind {
 impl Real {
     /// Starts one and waits until it has a leader and knows itself.
     ///
-    /// # Panics
     /// When there is no Consul 1.8.7: `tests/setup/consul.sh` installs it.
     pub fn start(kind: Kind) -> Real {
         check_version();
@@ -82,9 +81,9 @@ impl Real {
             }
         }
         if matches!(kind, Kind::Acl | Kind::PlainAcl) {
-            command.arg(format!(
-                "-hcl=acl {{ enabled = true default_policy = \"deny\" tokens {{ master = \"{MASTER}\" }} }}"
-            ));
+            let tokens = format!("tokens {{ master = \"{MASTER}\" }}");
+            command
+                .arg(format!("-hcl=acl {{ enabled = true default_policy = \"deny\" {tokens} }}"));
         }
         let log = File::create(folder.path().join("log")).expect("a file can be made");
         let errors = log.try_clone().expect("a file can be shared");

@@ -173,7 +173,6 @@ impl Target for Direct {
 
 /// The model behind real HTTP, in a thread of its own until the process ends.
 ///
-/// # Panics
 /// When no socket can be had.
 pub fn serve_model(options: Options) -> SocketAddr {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

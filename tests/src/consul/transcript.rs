@@ -12,7 +12,6 @@ use super::wire::{Got, Wanted};
 
 /// Replays all recordings of one server, in order, and describes every difference.
 ///
-/// # Panics
 /// When a recording cannot be read.
 pub fn replay(folder: &Path, server: &str, target: &mut dyn Target) -> (usize, Vec<String>) {
     let mut recordings: Vec<Value> = fs::read_dir(folder)

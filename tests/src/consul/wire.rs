@@ -36,7 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends a request on a connection of its own and reads the response.
 ///
-/// # Errors
 /// Fails when the connection does, or when no answer comes for a minute.
 pub fn send(address: SocketAddr, wanted: &Wanted) -> io::Result<Got> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
