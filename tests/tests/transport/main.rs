@@ -8,6 +8,7 @@
 //! - `trust`: TLS, certificates good and bad
 //! - `carrying`: what the driver sees
 //! - `model`: a whole life against the model of Consul
+//! - `real`: the same against the real one, where it is installed
 
 #![expect(clippy::unwrap_used, reason = "that is how a test fails")]
 
@@ -16,6 +17,7 @@ mod answers;
 mod carrying;
 mod connections;
 mod model;
+mod real;
 mod scripted;
 mod secrets;
 mod trust;

@@ -22,30 +22,30 @@ use super::scripted::{
 };
 
 /// An authority of the test's own.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A certificate and its key.
-struct Identity {
+pub(crate) struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: KeyPair,
     certificate_pem: String,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         Authority { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    fn issue(&self, names: &[&str]) -> Identity {
+    pub(crate) fn issue(&self, names: &[&str]) -> Identity {
         self.issue_with(names, |_| {})
     }
 
@@ -70,7 +70,7 @@ impl Identity {
         PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
     }
 
-    fn save(&self, folder: &Path, agent: &mut Agent) {
+    pub(crate) fn save(&self, folder: &Path, agent: &mut Agent) {
         let (certificate, key) = (folder.join("client.pem"), folder.join("client.key"));
         fs::write(&certificate, &self.certificate_pem).unwrap();
         fs::write(&key, self.key.serialize_pem()).unwrap();
