@@ -8,14 +8,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{
-    ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags,
-};
 use nix::time::{ClockId, clock_gettime};
 use steersman_engine::config::{Command, Config};
 use steersman_engine::consul::{ConsulOp, ConsulReply, ConsulRequest, Reading};
@@ -38,6 +35,7 @@ use crate::message;
 use crate::output::{Destination, Outputs};
 use crate::process::{self, Ended, Processes, Settled, SignalInbox};
 use crate::snapshot;
+use crate::timer::Timer;
 
 /// Reads the configuration again.
 pub type Reader = Arc<dyn Fn() -> Result<Loaded, Box<str>> + Send + Sync>;
@@ -177,7 +175,7 @@ impl<C: Companions> Driver<C> {
             loaded: mpsc::channel(1),
             settings: None,
             has_signals: process::watch(&inbox)?,
-            has_expired: process::watch(&timer.timer)?,
+            has_expired: process::watch(&timer)?,
             has_output: process::watch(&outputs)?,
             inbox,
             timer,
@@ -470,43 +468,4 @@ fn read_clocks() -> (Stamp, i128) {
     let mono = Time(u64::try_from(read(ClockId::CLOCK_BOOTTIME)).unwrap_or(0));
     let wall_ms = i64::try_from(wall_ns / 1_000_000).unwrap_or(0);
     (Stamp { mono, wall_ms }, wall_ns)
-}
-
-/// One timer on the clock that the engine's instants are on.
-#[derive(Debug)]
-struct Timer {
-    timer: TimerFd,
-    set_for: Option<Time>,
-}
-
-impl Timer {
-    fn new() -> io::Result<Timer> {
-        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-        Ok(Timer { timer: TimerFd::new(TimerClock::CLOCK_BOOTTIME, flags)?, set_for: None })
-    }
-
-    fn set(&mut self, wakeup: Option<Time>) {
-        if wakeup == self.set_for {
-            return;
-        }
-        let outcome = match wakeup.filter(|at| *at != Time::NEVER) {
-            Some(at) => {
-                // Zero would disarm it.
-                let at = Duration::from_nanos(at.0.max(1));
-                let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME;
-                self.timer.set(Expiration::OneShot(TimeSpec::from_duration(at)), flags)
-            }
-            None => self.timer.unset(),
-        };
-        // It fails for an instant out of range only: then it never comes.
-        self.set_for = outcome.is_ok().then_some(wakeup).flatten();
-    }
-
-    /// Takes note that it has expired; `WouldBlock` when it has not.
-    fn take(&mut self) -> io::Result<()> {
-        let mut count = [0; 8];
-        nix::unistd::read(self.timer.as_fd(), &mut count)?;
-        self.set_for = None;
-        Ok(())
-    }
 }

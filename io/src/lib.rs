@@ -20,6 +20,7 @@ pub mod process;
 pub mod record;
 pub mod snapshot;
 pub mod telemetry;
+mod timer;
 pub mod writer;
 
 /// The version of the program.
