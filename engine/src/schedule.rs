@@ -17,7 +17,8 @@ pub struct Schedule {
     pub months: u16,
     /// Days of the week 0 (Sunday) to 6.
     pub weekdays: u8,
-    /// Whether day of month and day of week were both restricted: then either is enough (POSIX crontab).
+    /// Whether day of month and day of week were both restricted: then either is enough (POSIX
+    /// crontab).
     pub either_day: bool,
 }
 
@@ -116,8 +117,8 @@ const DAY_MS: i64 = 86_400_000;
 const DAYS_SEARCHED: i64 = 2923;
 
 impl Schedule {
-    /// Compiles five fields (minute, hour, day of the month, month, day of the week) or a word such as
-    /// `@hourly`.
+    /// Compiles five fields (minute, hour, day of the month, month, day of the week) or a word such
+    /// as `@hourly`.
     ///
     /// # Errors
     /// What cannot be read, or never comes.
@@ -376,7 +377,8 @@ mod tests {
         #[test]
         fn the_next_time_is_that_of_another_implementation(
             minute in field(0, 59, true), hour in field(0, 23, true), day in field(1, 31, false),
-            month in field(1, 12, true), weekday in field(0, 6, false), seconds in 0_i64..4_000_000_000
+            month in field(1, 12, true), weekday in field(0, 6, false),
+            seconds in 0_i64..4_000_000_000
         ) {
             let text = format!("{minute} {hour} {day} {month} {weekday}");
             let theirs: croner::Cron = text.parse().expect("a good expression");
@@ -390,7 +392,8 @@ mod tests {
 
         #[test]
         fn no_text_and_no_time_make_it_panic(text in "[-0-9*/,@a-z ]{0,30}", wall_ms: i64) {
-            let next = Schedule::parse(&text).ok().and_then(|schedule| schedule.next_after(wall_ms));
+            let schedule = Schedule::parse(&text).ok();
+            let next = schedule.and_then(|schedule| schedule.next_after(wall_ms));
             prop_assert!(next.is_none_or(|next| next > wall_ms));
         }
     }

@@ -292,7 +292,8 @@ pub(crate) fn stop_timeout(top: &Fields<'_>, problems: &mut Problems) -> Option<
 /// The name under which telemetry is registered.
 const TELEMETRY_SERVICE: &str = "containerpilot";
 
-/// Builds the job that registers telemetry in Consul: always healthy, and no reason to keep running.
+/// Builds the job that registers telemetry in Consul: always healthy, and no reason to keep
+/// running.
 pub(crate) fn telemetry_job(draft: &TelemetryDraft) -> JobDraft {
     let version = env!("CARGO_PKG_VERSION");
     let tags = draft.telemetry.tags.iter().map(String::as_str).chain([version]);

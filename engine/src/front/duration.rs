@@ -57,7 +57,8 @@ pub(crate) fn from_seconds(seconds: u64) -> Result<Duration, DurationError> {
 /// Go's `time.Duration` is a signed 64-bit count of nanoseconds.
 const NANOS_MAX: u64 = i64::MAX as u64;
 
-/// Reads what Go's `time.ParseDuration` reads, but for negative durations, which nothing here takes.
+/// Reads what Go's `time.ParseDuration` reads, but for negative durations, which nothing here
+/// takes.
 fn parse_go(text: &str) -> Result<Duration, DurationError> {
     let negative = text.starts_with('-');
     let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);

@@ -1,8 +1,9 @@
 //! The inequalities that keep two holders of a lock apart.
 //!
 //! With A = demoteAfter, P = maxPause, g = stopTimeout, κ = the time from SIGKILL to the end of all
-//! effects, T = ttl, δ = lockDelay, W = takeover and f = (1 + ρ) / (1 − ρ) for clocks that err by at
-//! most ρ, the old holder's jobs have ended at most f·(A + P + g + κ) after its last renewal was sent.
+//! effects, T = ttl, δ = lockDelay, W = takeover and f = (1 + ρ) / (1 − ρ) for clocks that err by
+//! at most ρ, the old holder's jobs have ended at most f·(A + P + g + κ) after its last renewal was
+//! sent.
 
 use std::time::Duration;
 

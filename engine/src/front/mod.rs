@@ -1,7 +1,8 @@
 //! The configuration front end: from text to a [`Config`] that cannot be wrong in form.
 //!
-//! A file is a Go template that renders to JSON5. [`load`] gives what to run, [`check`] all problems
-//! at once, [`render`] the text after the template, [`schema`] the format as a JSON Schema.
+//! A file is a Go template that renders to JSON5. [`load`] gives what to run, [`check`] all
+//! problems at once, [`render`] the text after the template, [`schema`] the format as a JSON
+//! Schema.
 
 mod adapter;
 mod budget;

@@ -61,7 +61,11 @@ fn key_schema(key: &Key) -> Value {
 }
 
 /// The form of durations: whole seconds, or Go's.
-const DURATION_PATTERN: &str = r"^$|^\+?([0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))*)$";
+fn duration_pattern() -> String {
+    let number = r"([0-9]+\.?[0-9]*|\.[0-9]+)";
+    let part = format!("{number}(ns|us|µs|μs|ms|s|m|h)");
+    format!(r"^$|^\+?([0-9]+|({part})+)$")
+}
 
 fn kind_schema(kind: &Kind) -> Value {
     let text = json!({ "type": ["string", "number", "boolean"] });
@@ -69,7 +73,7 @@ fn kind_schema(kind: &Kind) -> Value {
         Kind::Text => text,
         Kind::Bool => json!({ "anyOf": [
             { "type": ["boolean", "integer"] },
-            { "enum": ["1", "t", "T", "true", "TRUE", "True", "", "0", "f", "F", "false", "FALSE", "False"] },
+            { "type": "string", "pattern": "^(|[01tTfF]|true|TRUE|True|false|FALSE|False)$" },
         ]}),
         Kind::Whole { min, max } => json!({ "anyOf": [
             { "type": "integer", "minimum": min, "maximum": max },
@@ -77,7 +81,7 @@ fn kind_schema(kind: &Kind) -> Value {
         ]}),
         Kind::Duration { min_ns } => json!({ "anyOf": [
             { "type": "integer", "minimum": i64::from(*min_ns > 0) },
-            { "type": "string", "pattern": DURATION_PATTERN },
+            { "type": "string", "pattern": duration_pattern() },
         ]}),
         Kind::Texts => json!({ "type": "array", "items": text }),
         Kind::TextOrTexts => json!({ "anyOf": [

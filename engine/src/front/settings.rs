@@ -193,7 +193,8 @@ pub enum LogOutput {
 pub struct Telemetry {
     /// The port to listen on.
     pub port: u16,
-    /// The address to listen on and to register, chosen by the `interfaces` rules; none in a mere check.
+    /// The address to listen on and to register, chosen by the `interfaces` rules; none in a mere
+    /// check.
     pub address: Option<IpAddr>,
     /// Tags of the registration.
     pub tags: Vec<String>,

@@ -1,3 +1,5 @@
+//! What is read, what is said about the rest, and that nothing makes the scanner panic.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,12 +1,14 @@
 //! The keys of a configuration, declared once: the decoder, the schema, the near names and the
 //! reference page all read these tables.
 
-mod tables;
+mod catalog;
+mod jobs;
+mod shorthand;
+mod top;
 
-pub(crate) use tables::{
-    BACKOFF, BLOCKS, CONSUL, CONSUL_EXTRAS, CONTROL, HEALTH, JOB, JOB_LOGGING, LIMIT, LOCK,
-    LOGGING, METRIC, TELEMETRY, TLS, TOP, WATCH, WHEN,
-};
+pub(crate) use catalog::{LOCK, WATCH};
+pub(crate) use jobs::{BACKOFF, CONSUL_EXTRAS, HEALTH, JOB, JOB_LOGGING, LIMIT, WHEN};
+pub(crate) use top::{BLOCKS, CONSUL, CONTROL, LOGGING, METRIC, TELEMETRY, TLS, TOP};
 
 /// One kind of block and its keys.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The template functions of v3, and Go's own where gtmpl-ng differs over missing keys.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use gtmpl_ng::{Func, FuncError, Value, funcs};
 
@@ -48,7 +48,8 @@ struct Surroundings {
 }
 
 thread_local! {
-    /// What belongs to the render on this thread: functions are bare pointers without a place for it.
+    /// What belongs to the render on this thread: functions are bare pointers without a place for
+    /// it.
     static SURROUNDINGS: RefCell<Surroundings> = RefCell::default();
 }
 
@@ -188,7 +189,7 @@ fn set_only(value: &Value) -> Value {
         name == UNSET
             || unset.iter().any(|value| matches!(value, Value::String(text) if text == name))
     };
-    let set: HashMap<String, Value> = map
+    let set = map
         .iter()
         .filter(|(name, _)| !is_unset(name))
         .map(|(name, value)| (name.clone(), value.clone()))

@@ -1,8 +1,8 @@
 //! Go's regular expressions by way of the regex crate.
 //!
-//! Both descend from RE2 and match alike. They differ in what `\d`, `\s`, `\w` and `\b` mean outside
-//! ASCII, in the literal quotes `\Q…\E`, and in what is special within brackets; a pattern is rewritten
-//! for that. `$1`, `${1}` and `${name}` in the replacement mean the same in both.
+//! Both descend from RE2 and match alike. They differ in what `\d`, `\s`, `\w` and `\b` mean
+//! outside ASCII, in the literal quotes `\Q…\E`, and in what is special within brackets; a pattern
+//! is rewritten for that. `$1`, `${1}` and `${name}` in the replacement mean the same in both.
 
 use regex::RegexBuilder;
 
@@ -20,7 +20,8 @@ pub(crate) fn replace_all(pattern: &str, to: &str, text: &str) -> Result<String,
 
 fn explain(pattern: &str, error: &regex::Error) -> String {
     let reason = error.to_string();
-    // The last line of the crate's message names the mistake; the others show the rewritten pattern.
+    // The last line of the crate's message names the mistake; the others show the rewritten
+    // pattern.
     let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
     format!("regexReplaceAll: cannot use the pattern {pattern:?}: {reason}")
 }

@@ -1,7 +1,7 @@
 //! String and character literals of Go.
 //!
-//! gtmpl-ng 1.0.0 misreads some and panics on others (`"\\"`, `"\x41bc"`, `` `\w` ``), so that every
-//! literal with a backslash is read here and handed to the engine as a value.
+//! gtmpl-ng 1.0.0 misreads some and panics on others (`"\\"`, `"\x41bc"`, `` `\w` ``), so that
+//! every literal with a backslash is read here and handed to the engine as a value.
 
 use super::segments::quoted_end;
 use crate::front::text::Span;

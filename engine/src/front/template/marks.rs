@@ -160,7 +160,8 @@ impl Marked {
         (text, pieces)
     }
 
-    /// Finds the place in the file of a line and column (both from 1, in bytes) of the engine's text.
+    /// Finds the place in the file of a line and column (both from 1, in bytes) of the engine's
+    /// text.
     pub(crate) fn written_span(&self, line: usize, column: usize, length: usize) -> Span {
         let line_start = self
             .text

@@ -1,9 +1,9 @@
 //! The Go template that a configuration file is, rendered by gtmpl-ng under v3's rules.
 //!
 //! Three guards stand around the engine. A name that is referenced but not set renders empty (v3:
-//! `missingkey=zero`), so such names are set to the empty string first. The environment goes in as a
-//! plain map. Every text and action is wrapped in marks that the output carries along, so that each
-//! byte of the rendered text leads back to the file; the marks are taken out again at the end.
+//! `missingkey=zero`), so such names are set to the empty string first. The environment goes in as
+//! a plain map. Every text and action is wrapped in marks that the output carries along, so that
+//! each byte of the rendered text leads back to the file; the marks are taken out again at the end.
 
 mod functions;
 mod go_regex;
@@ -11,7 +11,7 @@ mod literals;
 mod marks;
 mod segments;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use gtmpl_ng::{Context, ExecError, Limits, ParseError, Template, TemplateError, Value};
 
@@ -85,21 +85,18 @@ fn execute(text: &str, data: Value) -> Result<String, TemplateError> {
     Ok(template.render(&Context::from(data))?)
 }
 
-/// Builds the data: the environment, and an empty string for every name that is referenced but unset.
+/// Builds the data: the environment, and an empty string for every name that is referenced but
+/// unset.
 fn data(env: &BTreeMap<String, String>, marked: &Marked) -> Value {
-    let mut map: HashMap<String, Value> =
-        env.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
-    let mut unset = Vec::new();
-    for name in &marked.names {
-        if !env.contains_key(name) {
-            map.insert(name.clone(), Value::from(""));
-            unset.push(Value::from(name.as_str()));
-        }
-    }
-    if marked.uses_whole_map {
-        map.insert(String::from(functions::UNSET), Value::Array(unset));
-    }
-    Value::Map(map)
+    let set = env.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+    let is_unset = |name: &&String| !env.contains_key(*name);
+    let unset: Vec<&String> = marked.names.iter().filter(is_unset).collect();
+    let empty = unset.iter().map(|name| (String::from(*name), Value::from("")));
+    let listed = marked.uses_whole_map.then(|| {
+        let names = unset.iter().map(|name| Value::from(name.as_str())).collect();
+        (String::from(functions::UNSET), Value::Array(names))
+    });
+    Value::Map(set.chain(empty).chain(listed).collect())
 }
 
 /// Turns the engine's error into a problem with a place in the file.

@@ -1,3 +1,5 @@
+//! Every kind of problem, at its place.
+
 use super::*;
 
 /// Each text with what is said about it, in order.
@@ -560,7 +562,8 @@ error[duplicate-name]: cannot have two jobs named \"app\"
     assert_eq!(
         json["errors"][0],
         serde_json::json!({
-            "severity": "error", "code": "unknown-key", "file": "app.json5", "line": 2, "column": 31,
+            "severity": "error", "code": "unknown-key", "file": "app.json5",
+            "line": 2, "column": 31,
             "end": { "line": 2, "column": 38 }, "sourceLine": "  { name: 'app', exec: 'app', \
                     restart: 3 },",
             "rendered": false, "message": "cannot use the key `restart` in job \"app\": there is \
@@ -582,7 +585,8 @@ fn many_jobs_are_judged_quickly_also_when_all_are_wrong() {
     const COUNT: usize = 5_000;
     let job = |index: usize, source: usize| {
         format!(
-            "{{ name: 'j{index}', exec: 'x', when: {{ source: 'j{source}', once: 'exitSuccess' }} }},\n"
+            "{{ name: 'j{index}', exec: 'x',\
+             when: {{ source: 'j{source}', once: 'exitSuccess' }} }},\n"
         )
     };
     // A chain that ends in a job that waits for itself, and one great circle.
@@ -596,7 +600,8 @@ fn many_jobs_are_judged_quickly_also_when_all_are_wrong() {
 
 #[test]
 fn keys_from_elsewhere_are_recognised() {
-    let text = "{ services: [], jobs: [{ name: 'a', command: 'x', when: { event: 'x', once: 'startup' } }] }";
+    let text = "{ services: [], jobs: [{ name: 'a', command: 'x', \
+                when: { event: 'x', once: 'startup' } }] }";
     let report = check("f", text, &around(&[]));
     let help: Vec<Option<&str>> = report.errors.iter().map(|error| error.help.as_deref()).collect();
     assert_eq!(

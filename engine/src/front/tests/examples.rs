@@ -1,3 +1,5 @@
+//! Realistic configurations are accepted and understood.
+
 use std::path::Path;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Whatever comes in is loaded or refused, with places that exist.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -140,7 +142,7 @@ fn good_job() -> impl Strategy<Value = String> {
         "when: { schedule: '*/5 1 * * 1-5' },",
         "when: { source: 'watch.ww', each: 'changed' },",
         "when: { source: 'lock.l', once: 'acquired' },",
-        "when: { all: [{ once: 'startup' }, { source: 'watch.ww', once: 'healthy' }], timeout: '1m' },",
+        "when: { all: [{ once: 'startup' }, { source: 'watch.ww', once: 'healthy' }], timeout: 9},",
         "when: { any: [{ source: 'SIGUSR2' }, { source: 'watch.ww', once: 'unhealthy' }] },",
     ]);
     let rest = any(&[
@@ -161,7 +163,7 @@ fn good_job() -> impl Strategy<Value = String> {
     let service = any(&[
         "",
         "port: 80, health: { exec: 'h', interval: 5, ttl: 15 },",
-        "port: '{{ .PORT }}', interfaces: 'eth0', health: { interval: '2s', ttl: 9 }, tags: ['a', 1],",
+        "port: '{{ .PORT }}', interfaces: 'eth0', health: { interval: '2s', ttl: 9 }, tags: [1],",
         "health: { exec: 'h', interval: 5, retries: 3, startPeriod: 20, startInterval: '500ms' },",
     ]);
     (exec, when, rest, service)
@@ -220,7 +222,8 @@ proptest! {
 
     #[test]
     fn good_jobs_are_loaded_and_run(
-        bodies in prop::collection::vec(good_job(), 1..6), extras in prop::collection::vec(good_top(), 0..4)
+        bodies in prop::collection::vec(good_job(), 1..6),
+        extras in prop::collection::vec(good_top(), 0..4)
     ) {
         let jobs: Vec<String> = bodies.iter().enumerate()
             .map(|(index, body)| format!("{{ name: 'job-{index}', {body} }}"))
@@ -229,7 +232,8 @@ proptest! {
         extras.sort();
         extras.dedup_by_key(|extra| extra[..3].to_owned());
         let text = format!(
-            "{{ consul: 'c:8500', jobs: [{}], watches: [{{ name: 'ww', interval: 5 }}],\nlocks: [{{ name: 'l', key: 'k' }}], {} }}",
+            "{{ consul: 'c:8500', jobs: [{}], watches: [{{ name: 'ww', interval: 5 }}],\n\
+             locks: [{{ name: 'l', key: 'k' }}], {} }}",
             jobs.join(",\n"), extras.join(", ")
         );
         if let Err(errors) = load("f", &text, &around(ENV)) {
@@ -240,7 +244,9 @@ proptest! {
 
     #[test]
     fn damaged_examples_are_loaded_or_refused(
-        which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), cut in 0_usize..40,
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        cut in 0_usize..40,
         insert in "[{}\\[\\],:'\"0-9a-z{ .$|\\\\-]{0,4}"
     ) {
         let examples = super::examples::examples();

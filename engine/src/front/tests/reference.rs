@@ -1,3 +1,5 @@
+//! The schema and the reference page say what the decoder does.
+
 use std::path::Path;
 
 use super::*;
