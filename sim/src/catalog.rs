@@ -268,7 +268,7 @@ impl World {
         let reply = match output.response {
             None => unreachable("connection closed"),
             Some(response) => {
-                let index = response.header("x-consul-index");
+                let index = response.header("X-Consul-Index");
                 let index = index.and_then(|index| index.parse().ok());
                 let answer = HttpAnswer { status: response.status, index, body: &response.body };
                 wire::decode(&pending.request, answer)

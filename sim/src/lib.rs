@@ -19,6 +19,7 @@ pub mod container;
 mod exclusion;
 pub mod explore;
 pub mod fixture;
+pub mod fleet;
 pub mod fuzz;
 pub mod html;
 pub mod link;

@@ -51,6 +51,10 @@ struct NodeView {
     stop_timeout: Duration,
     /// When everything must be gone, counted from the wish.
     stop_deadline: Option<Time>,
+    /// Patience with the jobs of each lock.
+    locks: BTreeMap<Name, Duration>,
+    /// When a lock was last announced as lost.
+    lock_lost: Option<Time>,
     /// For how long the supervisor did not run.
     missed: Duration,
     /// Whether the shutdown was announced: timers that fall due with the wish come before it.
@@ -279,6 +283,9 @@ impl RunView {
 impl NodeView {
     fn apply(&mut self, config: &Config) {
         self.stop_timeout = config.stop_timeout;
+        for lock in &config.locks {
+            self.locks.insert(lock.name.clone(), lock.stop_timeout);
+        }
         for job in &config.jobs {
             self.jobs.insert(job.name.clone(), job.clone());
         }
@@ -291,6 +298,14 @@ impl NodeView {
 
     fn on_stop_asked(&mut self, mono: Time) {
         self.stop_deadline.get_or_insert(mono + self.stop_timeout);
+    }
+
+    /// When the patience with a job ends whose lock is lost; at once after a pause.
+    fn lock_deadline(&self, job: &Name) -> Option<Time> {
+        let lock = self.jobs.get(job)?.while_lock.as_ref()?;
+        let lost = self.lock_lost?;
+        let patience = self.locks.get(lock)?;
+        Some(if self.missed.is_zero() { lost + *patience } else { lost })
     }
 
     fn limits_of(&self, name: &Name) -> RunLimits {
@@ -325,6 +340,7 @@ impl NodeView {
         let hurried = self.hurried;
         let job = self.runs.get(&run)?.job.clone();
         let limits = self.limits_of(&job);
+        let lock_due = self.lock_deadline(&job);
         let view = self.runs.get_mut(&run)?;
         if signal != Signal::KILL {
             if !asked_for {
@@ -339,7 +355,8 @@ impl NodeView {
             return None;
         }
         let run_due = |limits: RunLimits| limits.run.map(|timeout| view.asked + timeout);
-        let deadlines = [view.patience_ends, run_due(limits), run_due(view.limits), budget];
+        let deadlines =
+            [view.patience_ends, run_due(limits), run_due(view.limits), budget, lock_due];
         if deadlines.iter().flatten().any(|deadline| mono >= *deadline) {
             return None;
         }
@@ -351,6 +368,10 @@ impl NodeView {
             (Code::Shutdown, Source::Global) => {
                 self.is_stopping = true;
                 self.on_stop_asked(mono);
+                None
+            }
+            (Code::Lost, Source::Lock(_)) => {
+                self.lock_lost = Some(mono);
                 None
             }
             (Code::EnterMaintenance, Source::Global) => self.on_maintenance(true),

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use steersman_engine::defect::Defect;
 use steersman_sim::fixture::{Scene, SceneBuilder};
+use steersman_sim::fleet::{Fleet, FleetBuilder};
 
 /// The conditions of a scenario.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,15 @@ impl Lab {
         let mut scene = self.begin_late(scene);
         scene.run_for(Duration::ZERO);
         scene
+    }
+
+    /// Begins a fleet under these conditions.
+    pub(crate) fn begin_fleet(self, fleet: FleetBuilder) -> Fleet {
+        fleet.begin_with(|engine| {
+            if let Some(defect) = self.defect {
+                engine.plant(defect);
+            }
+        })
     }
 
     /// Sets a scene that has not begun: the first input is still to come.

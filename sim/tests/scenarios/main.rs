@@ -10,6 +10,7 @@
 //! - `reloading`: the difference and nothing else
 //! - `isolation`: one stuck thing disturbs no other
 //! - `controlling`: the control plane
+//! - `locking`: locks on several nodes, with a model of Consul
 //! - `defects`: which scenario sees which defect
 
 mod controlling;
@@ -18,6 +19,7 @@ mod ending;
 mod health;
 mod isolation;
 mod lab;
+mod locking;
 mod maintenance;
 mod reloading;
 mod restarting;
@@ -35,4 +37,5 @@ pub(crate) const ALL: &[&[lab::Scenario]] = &[
     reloading::ALL,
     isolation::ALL,
     controlling::ALL,
+    locking::ALL,
 ];
