@@ -15,20 +15,21 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use super::raw;
 use super::users::Credentials;
 
-/// The child runs a few system calls on it: a sixteenth would do, in a build without optimisation.
-const STACK_BYTES: usize = 64 * 1024;
+/// The child runs a few system calls on it: a fraction would do. Allocators map pieces of this size
+/// one by one and give them back whole, so that only the pages that a child touches cost memory.
+const STACK_BYTES: usize = 256 * 1024;
 
 /// A unit of stack with the alignment that every ABI asks for.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(16))]
-pub(super) struct Block(#[expect(dead_code, reason = "only ever addressed as memory")] [u8; 16]);
+type Block = u128;
 
 /// The memory on which a child runs.
 pub(super) type Stack = Box<[Block]>;
 
 /// Gives a new stack; it costs no memory before it is used.
 pub(super) fn new_stack() -> Stack {
-    vec![Block([0; 16]); STACK_BYTES / 16].into_boxed_slice()
+    const { assert!(align_of::<Block>() == 16) };
+    // Zeroes of a number, so that fresh memory is taken as it is and not written.
+    vec![0; STACK_BYTES / size_of::<Block>()].into_boxed_slice()
 }
 
 /// The child's steps, for the report.
