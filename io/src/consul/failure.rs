@@ -229,12 +229,18 @@ fn distrust(reason: &CertificateError) -> String {
             let presented = if presented.is_empty() {
                 String::from("no name at all")
             } else {
-                presented.join(", ")
+                presented.iter().map(|name| bare_name(name)).collect::<Vec<_>>().join(", ")
             };
             format!("it is for {presented}, not for {}", expected.to_str())
         }
         other => rustls::Error::InvalidCertificate(other.clone()).to_string(),
     }
+}
+
+/// Takes the library's wrapping off: `DnsName("a")` is `a`.
+fn bare_name(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 fn io_text(error: &io::Error) -> String {

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -14,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use super::address::{AddressError, Endpoint};
 use super::files::{self, FileStamp};
-use super::verifier::AnyCertificate;
+use super::verifier::{AnyCertificate, NamedCertificates};
 
 /// Why TLS cannot be set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,11 +125,20 @@ fn build(settings: &Settings) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(unfit)?;
-    let builder = if settings.verify {
-        builder.with_root_certificates(authorities(settings)?)
+    let verifier: Arc<dyn ServerCertVerifier> = if settings.verify {
+        let named = match path_of(&settings.ca_file) {
+            Some(file) => certificates(file)?,
+            None => Vec::new(),
+        };
+        let roots = Arc::new(authorities(settings, &named)?);
+        let authorities = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+        let authorities =
+            authorities.build().map_err(|error| TlsError::Unfit(error.to_string()))?;
+        Arc::new(NamedCertificates { authorities, named })
     } else {
-        builder.dangerous().with_custom_certificate_verifier(any_certificate(&provider))
+        Arc::new(AnyCertificate { algorithms: provider.signature_verification_algorithms })
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match (path_of(&settings.client_cert), path_of(&settings.client_key)) {
         (None, None) => builder.with_no_client_auth(),
         (Some(certificate), Some(key)) => {
@@ -141,17 +152,16 @@ fn build(settings: &Settings) -> Result<ClientConfig, TlsError> {
     Ok(config)
 }
 
-fn any_certificate(provider: &CryptoProvider) -> Arc<AnyCertificate> {
-    Arc::new(AnyCertificate { algorithms: provider.signature_verification_algorithms })
-}
-
 /// Gives the authorities that are trusted: those named, else the system's.
-fn authorities(settings: &Settings) -> Result<RootCertStore, TlsError> {
+fn authorities(
+    settings: &Settings,
+    named: &[CertificateDer<'static>],
+) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     let (file, folder) = (path_of(&settings.ca_file), path_of(&settings.ca_path));
     if let Some(file) = file {
-        for certificate in certificates(file)? {
-            store.add(certificate).map_err(|error| bad_file(file, error))?;
+        for certificate in named {
+            store.add(certificate.clone()).map_err(|error| bad_file(file, error))?;
         }
     }
     if let Some(folder) = folder {

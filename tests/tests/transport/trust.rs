@@ -168,7 +168,7 @@ async fn name_of_the_server_can_be_given() {
     let server = serve(&authority.issue(&["server.dc1.consul"]), None, BOTH).await;
     let (_folder, mut agent) = trusting(&authority, &server);
     let words = unreachable(ask(&agent).await);
-    let wanted = "its certificate is not good: it is for DnsName(\"server.dc1.consul\"), not for \
+    let wanted = "its certificate is not good: it is for server.dc1.consul, not for \
         127.0.0.1";
     assert!(words.starts_with("cannot trust 127.0.0.1:"), "{words}");
     assert!(words.ends_with(wanted), "{words}");
@@ -202,6 +202,34 @@ async fn certificate_that_is_not_good_is_said_to_be() {
         assert!(words.ends_with(reason), "{words}");
         assert_eq!(server.requests().len(), 0, "no token leaves before trust");
     }
+}
+
+/// What `openssl req -x509` makes: its own authority.
+fn self_signed(name: &str) -> (Identity, String) {
+    let mut params = CertificateParams::new(vec![String::from(name)]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let (chain, pem) = (vec![certificate.der().clone()], certificate.pem());
+    (Identity { chain, key, certificate_pem: pem.clone() }, pem)
+}
+
+#[tokio::test]
+async fn self_signed_certificate_is_good_when_it_is_the_one_that_was_named() {
+    let (identity, pem) = self_signed("127.0.0.1");
+    let server = serve(&identity, None, BOTH).await;
+    let (folder, agent) = trusting(&Authority::new(), &server);
+    let words = unreachable(ask(&agent).await);
+    assert!(words.starts_with("cannot trust "), "{words}");
+    fs::write(folder.path().join("ca.pem"), &pem).unwrap();
+    assert_eq!(ask(&agent).await, ConsulReply::Done);
+
+    let (identity, pem) = self_signed("other");
+    let server = serve(&identity, None, BOTH).await;
+    let (folder, agent) = trusting(&Authority::new(), &server);
+    fs::write(folder.path().join("ca.pem"), &pem).unwrap();
+    let words = unreachable(ask(&agent).await);
+    assert!(words.ends_with("it is for other, not for 127.0.0.1"), "{words}");
 }
 
 #[tokio::test]
