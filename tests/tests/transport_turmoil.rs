@@ -396,8 +396,8 @@ fn answer_that_trickles_is_read_and_one_that_stops_is_given_up() {
     sim.run().unwrap();
 }
 
-/// Over many seeds: whatever the network does, each request ends in time, nothing is answered that was
-/// not asked, and when the network is whole again, so is everything else.
+/// Over many seeds: whatever the network does, each request ends in time, nothing is answered that
+/// was not asked, and when the network is whole again, so is everything else.
 #[test]
 fn storms_end_every_request_in_time_and_leave_nothing_behind() {
     // 200 were clean when this was written; each costs half a second unoptimised.

@@ -9,7 +9,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// Takes what the named authorities have signed, and a self-signed certificate that is named itself.
+/// Takes what the named authorities have signed, and a self-signed certificate that is named
+/// itself.
 ///
 /// `openssl req -x509` marks what it makes as an authority's, and the library refuses an authority
 /// that serves. The official clients take it, and to name a certificate is to trust it.

@@ -1,4 +1,5 @@
-//! The real Consul 1.8.7, where it is installed (`tests/setup/consul.sh`); nothing is tested without.
+//! The real Consul 1.8.7, where it is installed (`tests/setup/consul.sh`); nothing is tested
+//! without.
 
 use std::fs;
 use std::net::TcpListener;
@@ -30,7 +31,8 @@ struct Consul {
 }
 
 impl Consul {
-    /// Starts one; none when there is no Consul on this machine. `more` is added to its configuration.
+    /// Starts one; none when there is no Consul on this machine. `more` is added to its
+    /// configuration.
     async fn start(more: &str) -> Option<Consul> {
         let folder = tempfile::tempdir().unwrap();
         let mut consul = Consul::begin(folder, more)?;
