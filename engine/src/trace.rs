@@ -601,6 +601,35 @@ mod tests {
     }
 
     #[test]
+    fn damaged_file_is_refused_or_differs_but_never_more() {
+        let text = recorded_run().into_bytes();
+        let mut word = 1_u64;
+        let mut draw = |bound: usize| {
+            word = crate::random::mix(word, 7);
+            (word % bound as u64) as usize
+        };
+        let (mut refused, mut different) = (0, 0);
+        for _ in 0..3000 {
+            let mut damaged = text.clone();
+            for _ in 0..=draw(3) {
+                let place = draw(damaged.len());
+                match draw(3) {
+                    0 => damaged[place] ^= 1 << draw(8),
+                    1 => drop(damaged.remove(place)),
+                    _ => damaged.insert(place, b"0123456789{}[],:\"\n"[draw(18)]),
+                }
+            }
+            let read = Reader::new(&*damaged).and_then(|mut reader| replay(&mut reader));
+            match read {
+                Err(_) => refused += 1,
+                Ok(Outcome::Differs(_)) => different += 1,
+                Ok(Outcome::Same { .. }) => {}
+            }
+        }
+        assert!(refused > 1000 && different > 100, "{refused} refused, {different} differ");
+    }
+
+    #[test]
     fn run_that_was_cut_between_lines_replays_without_an_end() {
         let text = recorded_run();
         let cut = &text[..text.len() - text.lines().last().unwrap().len() - 1];

@@ -537,6 +537,71 @@ fn trace_of_memory_replays_when_the_beginning_was_dropped() {
     supervisor.stop();
 }
 
+/// The development Consul, on a port of its own.
+#[cfg(feature = "sim")]
+struct Consul {
+    child: Child,
+    address: String,
+}
+
+#[cfg(feature = "sim")]
+impl Consul {
+    fn start() -> Consul {
+        use std::io::{BufRead, BufReader};
+        let mut command = program();
+        command.args(["consul", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit(' ').next().unwrap().to_owned();
+        Consul { child, address }
+    }
+}
+
+#[cfg(feature = "sim")]
+impl Drop for Consul {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn recorded_run_with_services_watches_and_locks_replays() {
+    let consul = Consul::start();
+    let address = &consul.address;
+    let place = Place::new(&format!(
+        r#"consul: "{address}",
+        jobs: [
+            {{ name: "web", exec: "sleep 1000", port: 80, interfaces: "static:127.0.0.1",
+               health: {{ exec: "true", interval: 1, ttl: 5 }} }},
+            {{ name: "greet", exec: "echo web is there",
+               when: {{ source: "watch.web", each: "healthy" }} }},
+            {{ name: "leader", exec: "sleep 1000", while: "lock.primary" }},
+        ],
+        watches: [{{ name: "web", interval: 1 }}],
+        locks: [{{ name: "primary", key: "svc/primary" }}]"#
+    ));
+    let supervisor = place.start(&["-record", &place.text_path("trace")]);
+    place.wait_for_line("web is there");
+    let table = place.ask_well(&["status"]);
+    assert!(table.contains("LOCK") && table.contains("primary"), "{table}");
+    assert!(table.contains("WATCH") && table.contains("web"), "{table}");
+    let memory = place.text_path("memory");
+    place.ask_well(&["trace", "--out", &memory]);
+    supervisor.stop();
+    for file in [memory, place.text_path("trace")] {
+        let output = output(&["replay", &file]);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{said}");
+    }
+    let trace = fs::read_to_string(place.path("trace")).unwrap();
+    for part in ["watchChanged", "sessionCreate", "\"register\"", "\"deregister\""] {
+        assert!(trace.contains(part), "the run has no {part}");
+    }
+}
+
 #[test]
 fn recording_that_cannot_begin_keeps_the_run_from_beginning() {
     let place = Place::new(SLEEPER);
