@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::model::register;
-use super::scripted::{PATIENCE, client, instances, refused, report, unreachable};
+use super::scripted::{PATIENCE, client, instances, refused, report, unreachable, until};
 use super::trust::Authority;
 
 const TOKEN: &str = "11111111-1111-1111-1111-111111111111";
@@ -68,6 +68,15 @@ impl Consul {
         };
         let agent = Agent::new(format!("127.0.0.1:{http}"), Scheme::Http);
         Some(Consul { child, agent, https: format!("127.0.0.1:{https}"), folder })
+    }
+
+    /// Tells whether every thread has been stopped (proc(5): state `T`).
+    fn is_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        threads.flatten().all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        })
     }
 
     fn signal(&self, signal: Signal) {
@@ -232,6 +241,7 @@ async fn agent_that_is_stopped_is_given_up_in_time_and_found_again() {
     let client = client(&consul.agent);
     assert_eq!(client.ask(&register(CheckStatus::Passing), PATIENCE).await, ConsulReply::Done);
     consul.signal(Signal::SIGSTOP);
+    until("all of its threads standing still", || consul.is_stopped()).await;
     let words = unreachable(client.ask(&report(), Duration::from_millis(500)).await);
     assert!(words.ends_with("it took the connection and did not answer"), "{words}");
     consul.signal(Signal::SIGCONT);
