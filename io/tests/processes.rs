@@ -44,6 +44,7 @@ const CASES: &[Case] = &[
     ("daemon_in_its_own_session_is_left_behind_and_ended", daemon),
     ("signal_reaches_a_shell_and_its_children", group_signal),
     ("kill_reaches_sessions_below_sessions", nested_sessions),
+    ("who_comes_to_light_after_a_stop_is_stopped_as_well", late_orphan),
     ("signal_to_a_run_that_has_gone_reaches_nobody", gone_run),
     ("orphans_of_orphans_are_reaped", reaping),
     ("fork_storm_ends_with_its_run", fork_storm),
@@ -460,6 +461,22 @@ fn nested_sessions(bench: &mut Bench) {
         assert!(!exists(pid), "{pid} is still there");
     }
     read_to_end(&output);
+}
+
+fn late_orphan(bench: &mut Bench) {
+    let script = "trap 'exit 0' TERM; setsid sleep 1000 & echo $!; wait";
+    let (run, _, output) = bench.shell(script);
+    let daemon = pids(&output, 1)[0];
+    let end = Instant::now() + PATIENCE;
+    let stat = || std::fs::read_to_string(format!("/proc/{daemon}/comm")).unwrap_or_default();
+    while stat().trim() != "sleep" {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+    bench.processes.signal(run, Signal::TERM);
+    assert_eq!(bench.leader(run), (ExitStatus::Code(0), Tree::Left));
+    bench.rest(run);
+    assert!(!exists(daemon));
 }
 
 fn gone_run(bench: &mut Bench) {

@@ -40,6 +40,9 @@ pub use system::{
     keep_memory_small, local_offset, raise_file_limit, release_signals, watch,
 };
 
+/// The signals that ask or force a process to end; others are messages to who is there now.
+const END_SIGNALS: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGKILL];
+
 /// A process that was made and is on its way to its program.
 #[derive(Debug)]
 pub struct Begun {
@@ -113,8 +116,8 @@ struct Run {
     marker: Box<str>,
     is_leader_there: bool,
     orphans: Vec<libc::pid_t>,
-    /// Whether SIGKILL was sent: what turns up later gets it too.
-    is_killed: bool,
+    /// The signal by which it was asked or forced to end: what turns up later gets it too.
+    end_signal: Option<libc::c_int>,
 }
 
 impl Processes {
@@ -179,7 +182,7 @@ impl Processes {
         self.markers.insert(Box::from(&*marker), run);
         let marker = marker.into_boxed_str();
         let entry =
-            Run { pid, marker, is_leader_there: true, orphans: Vec::new(), is_killed: false };
+            Run { pid, marker, is_leader_there: true, orphans: Vec::new(), end_signal: None };
         self.runs.insert(run, entry);
         Ok(Begun { pid: pid.unsigned_abs(), output: reader })
     }
@@ -206,16 +209,20 @@ impl Processes {
 
     /// Sends a signal to all that a run has: its group, and the groups that orphans of it are in.
     ///
-    /// After SIGKILL, whatever of it comes to light later is killed as well.
+    /// Who was below another process in a session of its own comes to light when that has ended:
+    /// if the signal asks or forces to end, he gets it then.
     pub fn signal(&mut self, run: RunId, signal: Signal) {
         if self.is_stale {
             self.adopt();
         }
         let Some(entry) = self.runs.get_mut(&run) else { return };
-        entry.is_killed |= signal == Signal::KILL;
+        let number = libc::c_int::from(signal.0);
+        if END_SIGNALS.contains(&number) && entry.end_signal != Some(libc::SIGKILL) {
+            entry.end_signal = Some(number);
+        }
         let leader = entry.is_leader_there.then_some(entry.pid);
         let members = leader.into_iter().chain(entry.orphans.iter().copied());
-        signal_groups(members, libc::c_int::from(signal.0));
+        signal_groups(members, number);
     }
 
     /// Says that time has passed: orphans may have turned up since.
@@ -338,8 +345,12 @@ impl Processes {
             self.orphans.insert(*pid, run);
             let Some(entry) = run.and_then(|run| self.runs.get_mut(&run)) else { continue };
             entry.orphans.push(*pid);
-            if entry.is_killed {
-                signal_groups([*pid].into_iter(), libc::SIGKILL);
+            // Whoever is in the run's own group had it with the others; killing twice does no harm.
+            let is_outside = group_of(*pid) != Some(entry.pid);
+            if let Some(signal) = entry.end_signal
+                && (is_outside || signal == libc::SIGKILL)
+            {
+                signal_groups([*pid].into_iter(), signal);
             }
         }
         !found.is_empty()
