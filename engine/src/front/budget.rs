@@ -35,8 +35,9 @@ fn listeners<'d>(
     name: &'d str,
     code: Code,
 ) -> impl Iterator<Item = &'d JobDraft> + Clone {
-    let is_it =
-        move |clause: &ClauseDraft| clause.code.value == code && clause.source.value == name;
+    let is_it = move |clause: &ClauseDraft| {
+        clause.code.as_ref().is_some_and(|at| at.value == code) && clause.source.value == name
+    };
     draft
         .listeners(name)
         .iter()

@@ -129,7 +129,15 @@ fn link_clause(
     clause: &ClauseDraft,
     problems: &mut Problems,
 ) -> Option<Clause> {
-    let code = clause.code.value;
+    let Some(code) = &clause.code else {
+        // What is said of the source must not depend on what the event should have been.
+        let is_loose = matches!(clause.source.value.as_str(), "global" | "containerpilot");
+        if !is_loose && resolve(draft, &clause.source.value).is_none() {
+            problems.add(unknown_source(draft, job, clause));
+        }
+        return None;
+    };
+    let (code, code_span) = (code.value, code.span);
     let source = match is_global(code) {
         true => SourceName::Global,
         false => match resolve(draft, &clause.source.value) {
@@ -145,7 +153,7 @@ fn link_clause(
             "cannot start job \"{}\" on `{}` of `{}`: {reason}",
             job.name.value, code, clause.source.value
         );
-        problems.add(Problem::new(&EVENT_NEVER_SENT, clause.code.span, message).maybe_help(help));
+        problems.add(Problem::new(&EVENT_NEVER_SENT, code_span, message).maybe_help(help));
         return None;
     }
     Some(Clause { code, source, repeat: clause.repeat.value })

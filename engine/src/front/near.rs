@@ -17,7 +17,11 @@ pub(crate) fn nearest<'a>(
         if candidate.len() > WORD_BYTES_MAX {
             continue;
         }
-        let distance = distance(&folded, &fold(candidate));
+        let other = fold(candidate);
+        if folded.len().abs_diff(other.len()) > allowed {
+            continue;
+        }
+        let distance = distance(&folded, &other);
         if distance <= allowed && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
         }

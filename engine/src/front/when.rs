@@ -45,7 +45,8 @@ impl TriggerDraft {
 /// One condition whose source is still a name.
 #[derive(Clone, Debug)]
 pub(crate) struct ClauseDraft {
-    pub(crate) code: At<Code>,
+    /// None when there is no such event; that has been said.
+    pub(crate) code: Option<At<Code>>,
     /// Empty for a global event without a source.
     pub(crate) source: At<String>,
     pub(crate) repeat: At<Repeat>,
@@ -169,16 +170,16 @@ fn clause(fields: &Fields<'_>, problems: &mut Problems) -> Option<ClauseDraft> {
     let is_signal = |text: &At<String>| SIGNAL_SOURCES.contains(&text.value.as_str());
     match (source, event) {
         (Some(source), Some(event)) => {
-            let code = code(&event, is_signal(&source).then_some(&source), fields, problems)?;
+            let code = code(&event, is_signal(&source).then_some(&source), fields, problems);
             Some(ClauseDraft { code, source, repeat })
         }
         // A signal alone is meant each time it comes.
         (Some(source), None) if is_signal(&source) => {
-            let code = At { value: Code::Signal, span: source.span };
+            let code = Some(At { value: Code::Signal, span: source.span });
             Some(ClauseDraft { code, source, repeat })
         }
         (None, Some(event)) if is_signal(&event) => {
-            let code = At { value: Code::Signal, span: event.span };
+            let code = Some(At { value: Code::Signal, span: event.span });
             Some(ClauseDraft { code, source: event, repeat })
         }
         (Some(source), None) => {
@@ -198,7 +199,7 @@ fn clause(fields: &Fields<'_>, problems: &mut Problems) -> Option<ClauseDraft> {
                 return None;
             }
             let source = At { value: String::new(), span: event.span };
-            Some(ClauseDraft { code, source, repeat })
+            Some(ClauseDraft { code: Some(code), source, repeat })
         }
         (None, None) => {
             let message = format!("cannot tell what {} waits for", fields.owner);

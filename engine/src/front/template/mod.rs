@@ -51,7 +51,10 @@ pub(crate) fn render(
         let message = "cannot render the template: this literal is none of Go's";
         fail(Problem::new(&TEMPLATE, span, message).help("a backslash itself is written as two"))
     })?;
-    let _installed = Installed::new(env, &marked.literals);
+    // Most templates do without `env`, and need no copy of the environment for it.
+    let empty = BTreeMap::new();
+    let readable = if marked.text.contains("env") { env } else { &empty };
+    let _installed = Installed::new(readable, &marked.literals);
     let data = data(env, &marked);
     let output =
         execute(&marked.text, data).map_err(|error| fail(explain(error, &marked, text)))?;

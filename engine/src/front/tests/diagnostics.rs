@@ -151,7 +151,7 @@ fn triggers_take_every_form_that_v3_took() {
 
 #[test]
 fn triggers_that_mean_nothing_are_refused() {
-    let cases: [(&str, &[&str]); 26] = [
+    let cases: [(&str, &[&str]); 28] = [
         ("when: {}", &["missing-key"]),
         ("when: { timeout: 5 }", &["missing-key"]),
         ("when: { source: 'b' }", &["missing-key"]),
@@ -169,9 +169,11 @@ fn triggers_that_mean_nothing_are_refused() {
         ("when: { any: [{ interval: 5 }] }", &["conflicting-keys"]),
         ("when: { source: 'nobody', once: 'healthy' }", &["unknown-source"]),
         ("when: { source: 'watch.b', once: 'changed' }", &["unknown-source"]),
-        ("when: { source: 'SIGTERM', each: 'SIGTERM' }", &["unknown-event"]),
+        ("when: { source: 'SIGTERM', each: 'SIGTERM' }", &["unknown-source", "unknown-event"]),
         ("when: { source: 'SIGHUP', each: 'changed' }", &["unknown-event"]),
         ("when: { source: 'b', once: 'helthy' }", &["unknown-event"]),
+        ("when: { source: 'bb', once: 'helthy' }", &["unknown-source", "unknown-event"]),
+        ("when: { source: 'global', once: 'enterMaintenence' }", &["unknown-event"]),
         ("when: { source: 'b', once: 'healthy' }", &["event-never-sent"]),
         ("when: { source: 'b', each: 'changed' }", &["event-never-sent"]),
         ("when: { source: 'b', once: 'timerExpired' }", &["event-never-sent"]),
