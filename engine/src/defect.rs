@@ -239,6 +239,8 @@ defects! {
     HurryingDelays,
     /// After a small step back of the wall clock scheduled times count again.
     ScheduleRepeats,
+    /// After a pause the age of a term is looked at when its timer's turn comes.
+    LockAgeSeenLate,
     /// A value for an unknown metric is swallowed.
     UnknownMetricSwallowed,
 }

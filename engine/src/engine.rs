@@ -143,6 +143,7 @@ impl Engine {
         }
         core::mem::swap(&mut self.out, effects);
         self.advance_clock(now);
+        self.check_lock_ages();
         while let Some(due) = self.timers.pop_due(self.now.mono) {
             self.on_timer(due);
             self.dispatch();
@@ -354,7 +355,7 @@ impl Engine {
 
     /// Delivers events until none is left. Each job publishes a bounded number of events without a
     /// new input (its end at most), so this ends.
-    fn dispatch(&mut self) {
+    pub(crate) fn dispatch(&mut self) {
         self.deliver();
         if self.stage == Stage::Running && core::mem::replace(&mut self.has_ended_one, false) {
             self.end_builtin_jobs();

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::consul::{ConsulRequest, Entry};
+use crate::defect::Defect;
 use crate::effect::{Level, Message};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
@@ -39,9 +40,14 @@ impl Engine {
     /// The quiet time is over: the jobs of the lock start.
     pub(crate) fn begin_term(&mut self, lock: LockId) {
         let now = self.now.mono;
+        let is_careless = self.planted(Defect::LockAgeSeenLate);
         let Some(state) = self.lock_mut(lock) else { return };
         if state.standing != Standing::Quiet {
             return;
+        }
+        // Granted, but on the strength of a renewal that is too old: nothing starts.
+        if now >= state.demote_at() && !is_careless {
+            return self.demote(lock, LossReason::Deadline);
         }
         state.standing = Standing::Leading;
         state.led_since = now;
@@ -71,6 +77,24 @@ impl Engine {
             self.set_variable(variable, Some(format!("{}", entry.modified).into()));
         }
         self.publish(Code::Observed, Source::Lock(lock));
+    }
+
+    /// Looks at the age of every term before anything else: after a pause other timers are due as
+    /// well, and none of them may start what must not run any more.
+    pub(crate) fn check_lock_ages(&mut self) {
+        if self.planted(Defect::LockAgeSeenLate) {
+            return;
+        }
+        for index in 0..self.locks.len() {
+            let state = &self.locks[index];
+            let is_term = matches!(state.standing, Standing::Quiet | Standing::Leading);
+            if is_term && self.now.mono >= state.demote_at() {
+                let lock = LockId(index as u16);
+                self.on_lock_deadline(lock);
+                self.dispatch();
+                self.settle_lock(lock);
+            }
+        }
     }
 
     /// The age of the last confirmed renewal has reached its limit.

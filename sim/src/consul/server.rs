@@ -107,7 +107,8 @@ impl Consul {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.blocked = None;
         let own = self.agents[call.agent].server;
-        let hops = call.path.len() - usize::from(call.path.first().copied() == own);
+        let is_own = call.path.first().is_some_and(|first| Some(*first) == own);
+        let hops = call.path.len() - usize::from(is_own);
         let result =
             result.map_err(|error| format!("{}{error}", "rpc error making call: ".repeat(hops)));
         let mut delay = 0;

@@ -18,6 +18,7 @@ const SEEN_BY: &[(Defect, &str)] = &[
     (Defect::OldTriggerHeard, "changed_trigger_is_in_force_and_the_old_one_is_not"),
     (Defect::HurryingDelays, "hurrying_late_does_not_move_the_end"),
     (Defect::ScheduleRepeats, "schedule_does_not_repeat_a_time_after_the_wall_clock_went_back"),
+    (Defect::LockAgeSeenLate, "holder_frozen_in_its_quiet_time_starts_nothing"),
     (Defect::InterruptIgnored, "interrupt_stops_like_term"),
     (Defect::LogsNotReopened, "log_files_are_reopened_and_nothing_else"),
     (Defect::StartupJudgedTooEarly, "job_on_the_global_startup_runs_at_startup"),

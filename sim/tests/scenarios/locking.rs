@@ -25,6 +25,7 @@ scenarios![
     process_that_ignores_the_stop_is_killed_before_anybody_else_runs,
     short_outage_costs_no_term,
     frozen_holder_stops_when_it_wakes_up,
+    holder_frozen_in_its_quiet_time_starts_nothing,
     destroyed_session_ends_the_term_and_bars_the_key,
     loss_of_all_state_never_gives_two,
     leader_changes_never_give_two_and_end_in_one,
@@ -162,6 +163,22 @@ fn frozen_holder_stops_when_it_wakes_up(lab: Lab) {
     let gone = fleet.job(leader, JOB).last().gone.expect("it is killed at once");
     assert!(gone <= woken + ms(10));
     assert_eq!(fleet.world.observer().excused(), 1, "what no software in it could prevent");
+}
+
+fn holder_frozen_in_its_quiet_time_starts_nothing(lab: Lab) {
+    let mut fleet = lab.begin_fleet(three());
+    // Just after a renewal, so that its deadline lies behind the end of the quiet time.
+    fleet.run_for(secs(12));
+    let granted = (0..3).map(node).find(|node| {
+        let effects = fleet.world.observer().log(*node);
+        effects.map(|line| format!("{:?}", line.record.message)).any(|it| it.contains("Granted"))
+    });
+    let holder = granted.expect("somebody holds it and keeps quiet");
+    fleet.act(holder, Action::Freeze);
+    fleet.await_runner(JOB, FAILOVER, others(holder));
+    fleet.act(holder, Action::Thaw);
+    fleet.run_for(secs(60));
+    assert_eq!(fleet.job(holder, JOB).count(), 0, "{}", fleet.story());
 }
 
 fn destroyed_session_ends_the_term_and_bars_the_key(lab: Lab) {
