@@ -1,8 +1,8 @@
 //! Schedules on the wall clock, which may be stepped at any time.
 //!
-//! A step of up to three hours counts as daylight saving or a correction: no run is repeated, and runs
-//! that were jumped over are made up for by one. A longer step is a new clock: schedules count from
-//! where it stands (the rule of cron(8) on Debian).
+//! A step of up to three hours counts as daylight saving or a correction: no run is repeated, and
+//! runs that were jumped over are made up for by one. A longer step is a new clock: schedules count
+//! from where it stands (the rule of cron(8) on Debian).
 
 use core::time::Duration;
 

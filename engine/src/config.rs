@@ -120,8 +120,8 @@ impl Signal {
     pub const TERM: Signal = Signal(15);
 }
 
-/// What to execute, as whom and where. Everything in it belongs to the process: a reload that leaves
-/// it alone leaves the process alone.
+/// What to execute, as whom and where. Everything in it belongs to the process: a reload that
+/// leaves it alone leaves the process alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// The program and its arguments; never empty. A program without `/` is looked up in `PATH`.
@@ -457,7 +457,8 @@ pub struct Lock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Takeover {
-    /// Not at all when the key's history is seen to continue, else as long as an old holder may take.
+    /// Not at all when the key's history is seen to continue, else as long as an old holder may
+    /// take.
     Auto,
     /// Always so long.
     After(Duration),

@@ -1,5 +1,5 @@
-//! What the engine says to Consul and hears from it: typed, without HTTP. [`crate::wire`] puts it on
-//! the wire and takes it off.
+//! What the engine says to Consul and hears from it: typed, without HTTP. [`crate::wire`] puts it
+//! on the wire and takes it off.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -248,7 +248,8 @@ defects! {
 const _: () = assert!(Defect::ALL.len() <= 256, "a bit for each");
 
 impl Engine {
-    /// Builds the machine of a container's next life: a new one, with this one's deliberate defects.
+    /// Builds the machine of a container's next life: a new one, with this one's deliberate
+    /// defects.
     pub fn reborn(&self, config: crate::config::Config, seed: u64) -> Engine {
         let mut engine = Engine::new(config, seed);
         #[cfg(feature = "defects")]

@@ -19,7 +19,8 @@ use crate::term::LossReason;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Effect {
-    /// Starts a process in a group of its own. Answered by `Started`, then `Exited`; or by `StartFailed`.
+    /// Starts a process in a group of its own. Answered by `Started`, then `Exited`; or by
+    /// `StartFailed`.
     Start {
         /// Names the answers.
         run: RunId,
@@ -76,7 +77,8 @@ pub enum Effect {
     },
     /// Reads the configuration file again. Answered by `Loaded`.
     LoadConfig,
-    /// Puts the settings of a new configuration in force that are not the engine's (logging, telemetry).
+    /// Puts the settings of a new configuration in force that are not the engine's (logging,
+    /// telemetry).
     Applied(Arc<Config>),
     /// Opens log files again.
     ReopenLogs,

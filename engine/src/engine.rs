@@ -135,8 +135,8 @@ impl Engine {
 
     /// Takes in one fact and appends what is to be done about it, in order, to `effects`.
     ///
-    /// Total: any input is legal in any state, nothing panics, nothing blocks. Timers that are due at
-    /// `now` fire first. A `now` earlier than the one before counts as the one before.
+    /// Total: any input is legal in any state, nothing panics, nothing blocks. Timers that are due
+    /// at `now` fire first. A `now` earlier than the one before counts as the one before.
     pub fn handle(&mut self, now: Stamp, input: Input, effects: &mut Vec<Effect>) {
         if self.stage == Stage::Over {
             return;
@@ -413,7 +413,8 @@ impl Engine {
         Some(slot)
     }
 
-    /// Gives the state of the job whose present main run is `run`; none for a late or foreign result.
+    /// Gives the state of the job whose present main run is `run`; none for a late or foreign
+    /// result.
     pub(crate) fn slot_of_run(&mut self, run: RunId) -> Option<&mut Slot> {
         let nth = self.slot(run.job)?.runs;
         let is_present = nth == run.nth || self.planted(Defect::StaleResultCounts);

@@ -1,9 +1,9 @@
 //! The pure state machine of steersman: every decision, no I/O.
 //!
 //! [`Engine::handle`] takes the time and one input, changes the state and yields effects in order;
-//! [`Engine::next_wakeup`] says when it next wants to be called; [`Engine::digest`] is a stable hash
-//! of the state. Nothing here reads a clock, a file, the environment, a socket, a thread or a random
-//! source: the crate is `no_std`, so the compiler keeps them out.
+//! [`Engine::next_wakeup`] says when it next wants to be called; [`Engine::digest`] is a stable
+//! hash of the state. Nothing here reads a clock, a file, the environment, a socket, a thread or a
+//! random source: the crate is `no_std`, so the compiler keeps them out.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![forbid(unsafe_code)]
 

@@ -24,8 +24,8 @@ pub const FORCE_EXIT_AFTER: Duration = Duration::from_millis(200);
 /// The shortest interval: v3's own minimum, and what keeps a hand-made zero from stopping time.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(1);
 
-/// How far the wall clock must move against the monotonic one before it counts as stepped: more than
-/// a clock that is being slewed moves between two inputs.
+/// How far the wall clock must move against the monotonic one before it counts as stepped: more
+/// than a clock that is being slewed moves between two inputs.
 pub const WALL_STEP_MIN_MS: u64 = 1_000;
 
 /// A step of up to this counts as a correction, a longer one as a new clock (cron(8): three hours).
@@ -34,14 +34,15 @@ pub const WALL_STEP_CORRECTION_MS: u64 = 3 * 60 * 60 * 1_000;
 /// How often a scheduled job looks at the wall clock, at least: that long a step may go unnoticed.
 pub const WALL_LOOK: Duration = Duration::from_secs(60);
 
-/// How long an answer of Consul may take, beyond what a blocking query waits: agents have been seen to
-/// hold a request for 11.4 s while their servers elect a leader.
+/// How long an answer of Consul may take, beyond what a blocking query waits: agents have been seen
+/// to hold a request for 11.4 s while their servers elect a leader.
 pub const CONSUL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How much later than its timeout an answer may come before it counts as lost here as well.
 pub const REPLY_GRACE: Duration = Duration::from_millis(250);
 
-/// From SIGKILL to no more effects (κ of the lock's inequalities): reaping 1 GiB was measured at 0.19 s.
+/// From SIGKILL to no more effects (κ of the lock's inequalities): reaping 1 GiB was measured at
+/// 0.19 s.
 pub const KILL_LATENCY: Duration = Duration::from_millis(500);
 
 /// The longest wait before standing for a lock again.
@@ -60,7 +61,8 @@ pub const HELD_FLAG: u64 = 0x5354_4D4E_0000_0001;
 /// The longest summary of a watch in a variable: half of what Linux takes for one (128 KiB).
 pub const SUMMARY_BYTES: usize = 64 * 1024;
 
-/// How long a blocking query waits for a change: 50 watches then cost less than one request a second.
+/// How long a blocking query waits for a change: 50 watches then cost less than one request a
+/// second.
 pub const WATCH_WAIT: Duration = Duration::from_secs(75);
 
 /// After an answer that changed nothing: the least time to the next query of the same watch.
@@ -76,8 +78,8 @@ pub const WITHDRAW_MAX: Duration = Duration::from_secs(2);
 /// When a service stops: how long its deregistration is tried at all, at most.
 pub const DEREGISTER_MAX: Duration = Duration::from_secs(3);
 
-/// The least time between two queries of one watch: a set that changes all the time is read ten times
-/// a second.
+/// The least time between two queries of one watch: a set that changes all the time is read ten
+/// times a second.
 pub const WATCH_SPACING: Duration = Duration::from_millis(100);
 
 /// The wait between two tries to renew a lock, as the check of its figures counts it.

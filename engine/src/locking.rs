@@ -1,9 +1,10 @@
 //! Locks: standing for one, acquiring, renewing, losing and giving back, one session a term.
 //!
-//! The holder's deadline counts from the *sending* of the last renewal that was answered: Consul starts
-//! the session's time to live no earlier. Facts used (Consul 1.8.7, measured): a destroyed session bars
-//! its keys for the lock delay, an orderly release does not; `ModifyIndex` of the granting transaction
-//! only grows, `LockIndex` does not; a refused acquire looks the same whether the key is held or barred.
+//! The holder's deadline counts from the *sending* of the last renewal that was answered: Consul
+//! starts the session's time to live no earlier. Facts used (Consul 1.8.7, measured): a destroyed
+//! session bars its keys for the lock delay, an orderly release does not; `ModifyIndex` of the
+//! granting transaction only grows, `LockIndex` does not; a refused acquire looks the same whether
+//! the key is held or barred.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -50,7 +51,8 @@ pub(crate) enum KeyFlight {
     Release,
 }
 
-/// The request about the session that has not been answered; renewals have a connection of their own.
+/// The request about the session that has not been answered; renewals have a connection of their
+/// own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum SessionFlight {
     Create,
@@ -361,7 +363,8 @@ impl Engine {
             self.timers.arm_lock(lock, LockTimer::Stand, now + delay);
             return;
         }
-        // Renewals are repeated quickly: the figures of the lock allow for a second between two tries.
+        // Renewals are repeated quickly: the figures of the lock allow for a second between two
+        // tries.
         let pause = Duration::from_nanos(500_000_000 + random::below(seed, key, 500_000_000));
         let is_first = matches!(state.standing, Standing::Quiet | Standing::Leading)
             && !core::mem::replace(&mut state.is_jeopardy, true);
@@ -522,8 +525,8 @@ impl Engine {
     }
 }
 
-/// How long a new holder keeps quiet (inequality I3): not at all when it can see that Consul remembers
-/// the holder before, else as long as that holder may still be at work.
+/// How long a new holder keeps quiet (inequality I3): not at all when it can see that Consul
+/// remembers the holder before, else as long as that holder may still be at work.
 fn quiet_time(state: &LockState) -> Duration {
     let seen = state.seen.as_ref();
     let is_handed_over = seen.is_some_and(|seen| seen.is_released);

@@ -1,9 +1,9 @@
-//! Registration in Consul, level-triggered: what Consul should hold is compared with what it is known
-//! to hold, and one request at a time brings the two together.
+//! Registration in Consul, level-triggered: what Consul should hold is compared with what it is
+//! known to hold, and one request at a time brings the two together.
 //!
-//! Facts used (Consul 1.8.7, measured): registering again keeps a check's status, so a report follows
-//! every registration; a report on an unknown check answers "does not have associated TTL", which is
-//! how an agent's amnesia shows; repeated failures do not move the clock of
+//! Facts used (Consul 1.8.7, measured): registering again keeps a check's status, so a report
+//! follows every registration; a report on an unknown check answers "does not have associated TTL",
+//! which is how an agent's amnesia shows; repeated failures do not move the clock of
 //! `deregisterCriticalServiceAfter`.
 
 use alloc::boxed::Box;
@@ -156,7 +156,8 @@ impl Engine {
         self.pursue(job);
     }
 
-    /// Maintenance: nothing is known of health, nothing is to be registered until a check passes again.
+    /// Maintenance: nothing is known of health, nothing is to be registered until a check passes
+    /// again.
     pub(crate) fn forget_report(&mut self, job: JobId) {
         let Some(slot) = self.slot_mut(job) else { return };
         if slot.spec.service.is_some() {
@@ -166,7 +167,8 @@ impl Engine {
         }
     }
 
-    /// Sends the next request that brings Consul nearer to what it should hold, if none is under way.
+    /// Sends the next request that brings Consul nearer to what it should hold, if none is under
+    /// way.
     pub(crate) fn pursue(&mut self, job: JobId) {
         let Some(slot) = self.slot(job) else { return };
         if slot.catalog.in_flight.is_some() || slot.catalog.is_backing_off {
@@ -209,7 +211,8 @@ impl Engine {
         if !is_living || self.maintenance {
             return None;
         }
-        // What Consul itself took out because it was critical for too long stays out until it works.
+        // What Consul itself took out because it was critical for too long stays out until it
+        // works.
         let is_taken_out =
             slot.catalog.actual == Actual::Absent && slot.catalog.registered.is_some();
         let is_given_up = service.deregister_critical_after.is_some();
@@ -396,8 +399,8 @@ impl Engine {
         true
     }
 
-    /// Keeps a job whose process has gone until it is out of the catalog, or that was tried for long
-    /// enough; tells whether it has to wait.
+    /// Keeps a job whose process has gone until it is out of the catalog, or that was tried for
+    /// long enough; tells whether it has to wait.
     pub(crate) fn await_deregistration(&mut self, job: JobId) -> bool {
         let now = self.now.mono;
         let Some(slot) = self.slot_mut(job) else { return false };

@@ -70,7 +70,8 @@ pub(crate) enum Told {
 pub(crate) enum Check {
     /// None runs.
     Idle,
-    /// One runs; `of` is the run of the job it judges, `decided` says that its result no longer counts.
+    /// One runs; `of` is the run of the job it judges, `decided` says that its result no longer
+    /// counts.
     Running { of: u32, decided: bool },
     /// It has ended; what it left behind has not.
     Leftovers,
@@ -89,7 +90,8 @@ pub(crate) enum Health {
 pub(crate) enum Successor {
     /// Nothing: it has ended.
     Nothing,
-    /// This definition takes its place; `start` says that it starts without waiting for its trigger.
+    /// This definition takes its place; `start` says that it starts without waiting for its
+    /// trigger.
     Job { spec: Arc<Job>, start: bool },
     /// It leaves the configuration.
     Removal,
@@ -125,7 +127,8 @@ pub(crate) struct Slot {
     pub(crate) gave_up: bool,
     pub(crate) successor: Successor,
     pub(crate) catalog: Catalog,
-    /// When a lock's term is over and everything of the job must have gone; never, when not in that case.
+    /// When a lock's term is over and everything of the job must have gone; never, when not in that
+    /// case.
     pub(crate) stop_by: Time,
     /// Whether the slot belongs to the configuration in force.
     pub(crate) in_use: bool,
@@ -244,7 +247,8 @@ impl Slot {
         }
     }
 
-    /// Tells whether the job is part of stopping: it reacts to a `stopping`, `stopped` or `shutdown`.
+    /// Tells whether the job is part of stopping: it reacts to a `stopping`, `stopped` or
+    /// `shutdown`.
     pub(crate) fn is_hook(&self) -> bool {
         is_hook(&self.spec)
     }

@@ -1,8 +1,8 @@
 //! Stopping: one job by itself, or everything, with one budget for all phases.
 //!
-//! A job's stop sequence: publish `stopping`; wait for the jobs that react to it, no longer than its
-//! stop timeout; ask its process to end, force it after the kill timeout; when everything of it has
-//! gone, publish `stopped`. A shutdown runs all these sequences side by side.
+//! A job's stop sequence: publish `stopping`; wait for the jobs that react to it, no longer than
+//! its stop timeout; ask its process to end, force it after the kill timeout; when everything of it
+//! has gone, publish `stopped`. A shutdown runs all these sequences side by side.
 
 use core::time::Duration;
 
@@ -82,7 +82,8 @@ impl Engine {
         self.check_drained(job);
     }
 
-    /// Ends the process of a stopping job when nobody that reacts to its `stopping` is busy any more.
+    /// Ends the process of a stopping job when nobody that reacts to its `stopping` is busy any
+    /// more.
     pub(crate) fn check_drained(&mut self, job: JobId) {
         let is_draining = self.slot(job).is_some_and(|slot| slot.life == Life::Draining);
         if is_draining && !self.is_waited_for(job) && !self.is_queued_stopping(job) {
@@ -112,8 +113,8 @@ impl Engine {
         is_stopping && self.wiring.carried(job).iter().any(is_busy)
     }
 
-    /// How long a job waits for others before its process is told to end: its own stop timeout, else
-    /// what leaves its process a tenth of the budget (a second at most).
+    /// How long a job waits for others before its process is told to end: its own stop timeout,
+    /// else what leaves its process a tenth of the budget (a second at most).
     fn hooks_limit(&self, job: JobId) -> Duration {
         let own = self.slot(job).and_then(|slot| slot.spec.stop_timeout);
         let own = own.filter(|_| !self.planted(Defect::HookLimitIgnored));

@@ -1,5 +1,5 @@
-//! What a lock means for the jobs that need it: they run exactly while it is held, and it is given back
-//! only when everything of them has gone.
+//! What a lock means for the jobs that need it: they run exactly while it is held, and it is given
+//! back only when everything of them has gone.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -185,7 +185,8 @@ impl Engine {
         self.settle_lock(lock);
     }
 
-    /// Releases the key in order, so that nobody has to wait for the lock delay; then the session goes.
+    /// Releases the key in order, so that nobody has to wait for the lock delay; then the session
+    /// goes.
     pub(crate) fn vacate(&mut self, lock: LockId) {
         let Some(state) = self.lock_mut(lock) else { return };
         let was_holding = state.standing == Standing::Demoting;

@@ -58,8 +58,8 @@ impl Engine {
         }
     }
 
-    /// Lets a job that a reload put in place look at what already holds: an edge that came before it
-    /// was defined will not come again.
+    /// Lets a job that a reload put in place look at what already holds: an edge that came before
+    /// it was defined will not come again.
     pub(crate) fn begin_job_late(&mut self, job: JobId) {
         self.begin_job(job);
         let Some(slot) = self.slot(job) else { return };
@@ -222,7 +222,8 @@ impl Engine {
         }
     }
 
-    /// An interval has passed, or a scheduled time has come (or is near enough to be looked at again).
+    /// An interval has passed, or a scheduled time has come (or is near enough to be looked at
+    /// again).
     pub(crate) fn on_due(&mut self, job: JobId) {
         let Some(slot) = self.slot(job) else { return };
         let spec = slot.spec.clone();

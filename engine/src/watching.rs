@@ -1,8 +1,8 @@
 //! Watches: blocking queries with Consul's index rules, events on the edge, the last good set kept.
 //!
-//! The rules come from Consul's documentation of blocking queries: an index that goes back starts again
-//! at zero, a zero counts as one. After a failure the next query does not block, so that a change missed
-//! meanwhile shows at once.
+//! The rules come from Consul's documentation of blocking queries: an index that goes back starts
+//! again at zero, a zero counts as one. After a failure the next query does not block, so that a
+//! change missed meanwhile shows at once.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -90,7 +90,8 @@ impl WatchState {
 }
 
 impl Engine {
-    /// Puts the watches of a configuration in place; one that is the same goes on with what it knows.
+    /// Puts the watches of a configuration in place; one that is the same goes on with what it
+    /// knows.
     pub(crate) fn adopt_watches(&mut self) {
         let old = core::mem::take(&mut self.watches);
         for index in 0..old.len() {

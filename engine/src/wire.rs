@@ -1,5 +1,5 @@
-//! Consul's HTTP API on the wire (v1, as of 1.8.7): from a typed request to method, path and body, and
-//! from an answer back. The one place where Consul's text and JSON are read.
+//! Consul's HTTP API on the wire (v1, as of 1.8.7): from a typed request to method, path and body,
+//! and from an answer back. The one place where Consul's text and JSON are read.
 
 use std::fmt::Write as _;
 use std::string::String;

@@ -1,8 +1,8 @@
-//! The development Consul: the simulator's model of Consul 1.8.7 behind real HTTP, as a program of its
-//! own (`steersman consul`) or inside a supervisor (`consul: "embedded"`).
+//! The development Consul: the simulator's model of Consul 1.8.7 behind real HTTP, as a program of
+//! its own (`steersman consul`) or inside a supervisor (`consul: "embedded"`).
 //!
-//! Time is real, everything else is the model; nothing is kept when it ends. It has a thread of its own,
-//! so that it delays no decision.
+//! Time is real, everything else is the model; nothing is kept when it ends. It has a thread of its
+//! own, so that it delays no decision.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::OnceLock;

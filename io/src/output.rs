@@ -132,8 +132,8 @@ impl Outputs {
 
     /// Says that a run's first process has ended; gives the end of a check's output.
     ///
-    /// What is in the pipe is read now, even when the log is full: it is all there will be. Only when
-    /// far too much is waiting already does it stay in the pipe.
+    /// What is in the pipe is read now, even when the log is full: it is all there will be. Only
+    /// when far too much is waiting already does it stay in the pipe.
     pub fn finish(&mut self, run: RunId, journal: &mut Journal) -> Box<str> {
         let Some(index) = self.of_run.remove(&run) else { return Box::default() };
         // A check's result needs its output; lines that nobody reads are counted then.

@@ -208,7 +208,8 @@ impl Fleet {
         runners[0]
     }
 
-    /// Waits until a job runs on exactly one node that satisfies a condition; tells how long it took.
+    /// Waits until a job runs on exactly one node that satisfies a condition; tells how long it
+    /// took.
     pub fn await_runner(
         &mut self,
         job: &str,

@@ -49,8 +49,8 @@ pub fn config(data: &[u8]) {
     }
 }
 
-/// Any order of any inputs, sensible or not: two engines agree, a copy goes on alike, time moves on,
-/// and everything ends after having been asked twice.
+/// Any order of any inputs, sensible or not: two engines agree, a copy goes on alike, time moves
+/// on, and everything ends after having been asked twice.
 ///
 /// # Panics
 /// When one of these does not hold.
@@ -233,7 +233,8 @@ fn step(engine: &mut Engine, twin: &mut Engine, now_ms: u64, input: Input) {
     assert_eq!(engine.digest(), twin.digest(), "equal inputs, different states");
 }
 
-/// Stops and lets time pass: every engine ends, whatever its processes do, in a bounded number of looks.
+/// Stops and lets time pass: every engine ends, whatever its processes do, in a bounded number of
+/// looks.
 fn end(engine: &mut Engine, twin: &mut Engine, now_ms: u64) {
     step(engine, twin, now_ms, Input::Begin);
     step(engine, twin, now_ms, Input::Signal(SignalName::Term));

@@ -314,7 +314,8 @@ impl NodeView {
         RunLimits { run: job.and_then(|job| job.timeout), kill, stop: self.stop_timeout }
     }
 
-    /// At most one live run a job; nothing starts after a stop was asked for; no check in maintenance.
+    /// At most one live run a job; nothing starts after a stop was asked for; no check in
+    /// maintenance.
     fn problem_of_start(&self, run: RunId, name: &Name) -> Option<String> {
         let same = |other: &RunId| other.job == run.job && other.kind == run.kind;
         if let Some(other) = self.runs.keys().find(|other| same(other)) {

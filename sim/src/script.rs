@@ -193,7 +193,8 @@ pub type Role = (NodeId, Name, RunKind);
 
 /// Gives every process its part that the playbook leaves open.
 pub trait Director: fmt::Debug + Send + Sync {
-    /// Writes the script of the n-th process of a role, asked for at an instant; the same every time.
+    /// Writes the script of the n-th process of a role, asked for at an instant; the same every
+    /// time.
     fn script(&self, role: &Role, at: Time, nth: u32) -> Script;
 }
 

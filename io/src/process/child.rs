@@ -262,8 +262,8 @@ unsafe fn prepare(plan: &Plan) -> ChildResult {
                 step(Step::Streams, wanted, libc::SYS_dup3, arguments)?;
             }
         }
-        // Whatever the supervisor itself was started with stays here, and nobody else's pipe is kept
-        // open by a program that takes long to open. Older kernels do not know the call; the
+        // Whatever the supervisor itself was started with stays here, and nobody else's pipe is
+        // kept open by a program that takes long to open. Older kernels do not know the call; the
         // supervisor's own descriptors close themselves anyway.
         raw::call(libc::SYS_close_range, close_range(3, 0));
         for (resource, limit) in &plan.limits {

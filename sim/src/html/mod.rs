@@ -1,4 +1,5 @@
-//! The story as one page: nothing is fetched, nothing needs a script, equal stories are equal bytes.
+//! The story as one page: nothing is fetched, nothing needs a script, equal stories are equal
+//! bytes.
 
 mod layout;
 

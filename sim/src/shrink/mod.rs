@@ -1,5 +1,5 @@
-//! Making a failing run small: fewer nodes, jobs and faults, ordinary processes, short times. What is
-//! left breaks the same property in the same way.
+//! Making a failing run small: fewer nodes, jobs and faults, ordinary processes, short times. What
+//! is left breaks the same property in the same way.
 //!
 //! Nothing is taken from a list of draws: processes are known by node, job and number, and what is
 //! done from outside is tied to what it followed, so that taking one thing away moves no other.

@@ -17,8 +17,8 @@ use steersman_sim::{Action, CatalogFault};
 
 const NODES: u16 = 3;
 
-/// From the last trouble to one holder: sessions that a new leader of Consul keeps, their lock delay,
-/// a quiet time, the longest hold-off, an election, and what is left of a stop.
+/// From the last trouble to one holder: sessions that a new leader of Consul keeps, their lock
+/// delay, a quiet time, the longest hold-off, an election, and what is left of a stop.
 const CALM: Duration = secs(2 * 40 + 20 + 20 + 330 + 60);
 
 /// One trouble: after so long, on which node, what.

@@ -1,7 +1,8 @@
 //! The nine public v3 configurations, run with the real program: what their headers say must hold.
 //!
-//! Each runs against the development Consul (the model behind HTTP), most against a real Consul 1.8.7
-//! as well. Bounds are the headers' own, with room for a busy machine where they are about speed.
+//! Each runs against the development Consul (the model behind HTTP), most against a real Consul
+//! 1.8.7 as well. Bounds are the headers' own, with room for a busy machine where they are about
+//! speed.
 //!
 //! - `batch`: 06, which needs no Consul
 //! - `ledger`: 01, members that choose a primary

@@ -46,7 +46,8 @@ fn router_follows_its_back_ends(kind: Kind) {
     catalog.deregister("red-2");
     catalog.deregister("blue-1");
     follows(&router, &[]);
-    // The catalog cannot be reached, comes back with other contents, and nothing changes after that.
+    // The catalog cannot be reached, comes back with other contents, and nothing changes after
+    // that.
     catalog.register("red", "red-3", 8003);
     follows(&router, &["red 10.9.0.1:8003"]);
     until("no reaction is under way", || router.is_idle(&["on-a", "on-b"]).then_some(()));

@@ -1,4 +1,5 @@
-//! 08-twin-services: two that show data of each other, either may start first; four kinds of metric.
+//! 08-twin-services: two that show data of each other, either may start first; four kinds of
+//! metric.
 
 use std::time::Duration;
 
