@@ -32,6 +32,7 @@ pub mod script;
 pub mod shrink;
 pub mod story;
 pub mod tap;
+pub mod trace;
 pub mod world;
 
 pub use action::Action;

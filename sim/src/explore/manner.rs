@@ -1,14 +1,15 @@
 //! How the processes of a job behave: ranges and weights to draw from, and the ordinary case.
 
 use core::time::Duration;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use steersman_engine::RunKind;
 use steersman_engine::config::{Config, Job, Name, Restarts, SourceName, Trigger};
 use steersman_engine::event::Code;
 use steersman_engine::input::ExitStatus;
+use steersman_engine::{RunKind, Time};
 
 use crate::explore::plan::NodeSpec;
 use crate::random::Random;
@@ -104,6 +105,9 @@ pub struct Manner {
     pub leaves: (u32, Child),
     /// The end of their output.
     pub output: Arc<str>,
+    /// From when until when processes that are asked for end in another way, whoever asks.
+    #[serde(default)]
+    pub spells: Vec<(Time, Time, Way)>,
 }
 
 impl Manner {
@@ -116,6 +120,16 @@ impl Manner {
             answers: vec![(1, Answer::Dies)],
             leaves: (0, Child { lasts: None, polite: true }),
             output: Arc::from(""),
+            spells: Vec::new(),
+        }
+    }
+
+    /// Gives the manner at an instant: a spell replaces every other way to end.
+    #[must_use]
+    pub fn at(&self, at: Time) -> Cow<'_, Manner> {
+        match self.spells.iter().find(|(from, to, _)| at >= *from && at < *to) {
+            Some((_, _, way)) => Cow::Owned(Manner { ways: vec![(1, *way)], ..self.clone() }),
+            None => Cow::Borrowed(self),
         }
     }
 
@@ -222,10 +236,10 @@ impl Manners {
         self.roles.iter_mut()
     }
 
-    /// Gives the ordinary script of a role.
-    pub fn ordinary(&self, role: &RoleName) -> Script {
+    /// Gives the ordinary script of a role for a process that is asked for at an instant.
+    pub fn ordinary(&self, role: &RoleName, at: Time) -> Script {
         match (self.roles.get(role), role.2) {
-            (Some(manner), _) => manner.ordinary(),
+            (Some(manner), _) => manner.at(at).ordinary(),
             (None, RunKind::Main) => Script::endless(),
             (None, RunKind::Check) => Script::ends(Duration::from_millis(10), 0),
         }

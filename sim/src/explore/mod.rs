@@ -10,5 +10,5 @@ pub mod swarm;
 pub use manner::{Manner, Manners, Span};
 pub use perform::{Performance, perform};
 pub use plan::{Casting, Deed, NodeSpec, Plan, Setting, When};
-pub use search::{Found, FoundBreach, Progress, Search, replay};
+pub use search::{Found, FoundBreach, Progress, Scripted, Search, replay};
 pub use swarm::{Fault, FaultSet, Limits};

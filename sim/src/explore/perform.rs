@@ -53,12 +53,12 @@ impl PlannedParts {
 }
 
 impl Director for PlannedParts {
-    fn script(&self, role: &Role, _at: Time, nth: u32) -> Script {
+    fn script(&self, role: &Role, at: Time, nth: u32) -> Script {
         let (node, job, kind) = role;
         let planned = self.castings.get(&(node.0, job.clone(), *kind, nth));
         planned.cloned().unwrap_or_else(|| {
             let name = self.names.get(node.index()).cloned().unwrap_or_default();
-            self.manners.ordinary(&(name, job.clone(), *kind))
+            self.manners.ordinary(&(name, job.clone(), *kind), at)
         })
     }
 }

@@ -5,13 +5,15 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::explore::manner::Manners;
+use crate::explore::manner::{Manners, Span};
 use crate::explore::perform::{Performance, PlannedParts, perform};
-use crate::explore::plan::{Casting, Plan, Setting};
+use crate::explore::plan::{Casting, Deed, Plan, Setting, When};
 use crate::explore::swarm::{FaultCounts, FaultSet, Limits, Swarm};
 use crate::property::{Breach, Judge, Suite};
-use crate::random::mix;
+use crate::random::{Random, mix};
 use crate::tap::{Level, Seen};
+use crate::world::Action;
+use steersman_engine::Time;
 
 /// More different breaches than this end a search.
 const BREACHES_MAX: usize = 16;
@@ -28,7 +30,7 @@ pub struct Search {
     /// How long runs are.
     pub limits: Limits,
     /// Done in every run, besides what is drawn.
-    pub deeds: Vec<crate::explore::plan::Deed>,
+    pub scripted: Vec<Scripted>,
     /// Which seeds.
     pub seeds: Range<u64>,
     /// Only every so-manieth seed, from the how-manieth: `(index, count)`.
@@ -37,6 +39,29 @@ pub struct Search {
     pub jobs: usize,
     /// Whether every run is made twice and compared.
     pub check_determinism: bool,
+}
+
+/// Something that a scenario does in every run, at a time drawn from a range.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scripted {
+    /// When.
+    pub at: Span,
+    /// To which node.
+    pub node: Arc<str>,
+    /// What, and how long after.
+    pub actions: Vec<(Span, Action)>,
+}
+
+impl Scripted {
+    fn put(&self, plan: &mut Plan, random: Random) {
+        let mut at = Time(0) + self.at.draw(random.stream("at"));
+        for (nth, (after, action)) in (0..).zip(&self.actions) {
+            at = at + after.draw(random.stream("after").keyed(nth));
+            let (node, action) = (self.node.clone(), action.clone());
+            plan.deeds.push(Deed { when: When::At(at), node, action });
+        }
+        plan.calm_from = plan.calm_from.max(at);
+    }
 }
 
 /// What a search found.
@@ -200,7 +225,12 @@ impl Search {
 
     fn swarm(&self, seed: u64, counts: &Arc<FaultCounts>) -> Swarm {
         let mut swarm = Swarm::draw(&self.setting, seed, self.faults, self.limits, counts);
-        swarm.plan.deeds.extend(self.deeds.iter().cloned());
+        let random = Random::new(seed).stream("scripted");
+        for (nth, scripted) in (0..).zip(&self.scripted) {
+            scripted.put(&mut swarm.plan, random.keyed(nth));
+        }
+        swarm.plan.end = swarm.plan.calm_from + self.limits.settle;
+        swarm.parts.keep_calm_from(swarm.plan.calm_from);
         swarm
     }
 
@@ -222,7 +252,7 @@ fn castings_of(setting: &Setting, performance: &Performance) -> Vec<Casting> {
     let castings = performance.lines.iter().filter_map(|line| {
         let Seen::Cast(run, job, script) = &line.seen else { return None };
         let node = setting.nodes.get(line.node.index())?.name.clone();
-        if **script == manners.ordinary(&(node.clone(), job.clone(), run.kind)) {
+        if **script == manners.ordinary(&(node.clone(), job.clone(), run.kind), line.at) {
             return None;
         }
         let (job, kind, nth) = (job.clone(), run.kind, run.nth);

@@ -338,6 +338,13 @@ const fn times_of(fault: Fault, rate: u32) -> u64 {
     if few == 0 { 1 } else { few }
 }
 
+impl SwarmParts {
+    /// Lets trouble go on for as long as the plan does.
+    pub(crate) const fn keep_calm_from(&mut self, calm_from: Time) {
+        self.calm_from = calm_from;
+    }
+}
+
 impl Director for SwarmParts {
     fn script(&self, role: &Role, at: Time, nth: u32) -> Script {
         let Some((manner, faults)) = self.manners.get(role) else {
@@ -346,9 +353,9 @@ impl Director for SwarmParts {
         let key = role.1.bytes().fold(u64::from(role.0.0), |key, byte| mix(key ^ u64::from(byte)));
         let random = self.random.keyed(key).keyed(role.2 as u64).keyed(u64::from(nth));
         if at >= self.calm_from {
-            return manner.ordinary();
+            return manner.at(at).ordinary();
         }
-        let mut manner = manner.clone();
+        let mut manner = manner.at(at).into_owned();
         for (fault, rate) in faults {
             if random.stream("fault").keyed(*fault as u64).happens(*rate) {
                 self.counts.add(*fault);

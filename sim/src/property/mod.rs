@@ -3,9 +3,11 @@
 pub mod expression;
 pub mod judge;
 mod parse;
+pub mod source;
 pub mod view;
 
 pub use expression::{Expression, State, Subject};
 pub use judge::{Breach, Judge, Property, Rule, Suite};
 pub use parse::{Names, ParseError, parse};
+pub use source::{Demand, PropertySource, SuiteSource};
 pub use view::View;

@@ -241,7 +241,7 @@ impl Shrinker {
         while index < self.plan.castings.len() {
             let casting = self.plan.castings[index].clone();
             let role = (casting.node.clone(), casting.job.clone(), casting.kind);
-            let ordinary = self.setting.manners.ordinary(&role);
+            let ordinary = self.setting.manners.ordinary(&role, Time(0));
             for simpler in simpler(&casting.script, &ordinary) {
                 let mut plan = self.plan.clone();
                 plan.castings[index].script = simpler(&self.plan.castings[index].script, &ordinary);

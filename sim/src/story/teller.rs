@@ -124,7 +124,7 @@ impl Teller {
             Seen::Fact(fact) => self.on_fact(line.at, node, *fact),
             Seen::Cast(run, job, script) => {
                 let name = self.nodes[node].name.clone();
-                let ordinary = self.manners.ordinary(&(name, job.clone(), run.kind));
+                let ordinary = self.manners.ordinary(&(name, job.clone(), run.kind), line.at);
                 let parts = sentences::difference(script, &ordinary);
                 if !parts.is_empty() {
                     let lane = self.job_lane(node, run.job);

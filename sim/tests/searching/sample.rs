@@ -40,7 +40,7 @@ pub(crate) fn search(defect: Option<Defect>, seeds: u64) -> Search {
         suite: Arc::new(Suite::built_in()),
         faults: FaultSet::EVERY,
         limits: Limits::default(),
-        deeds: Vec::new(),
+        scripted: Vec::new(),
         seeds: 0..seeds,
         shard: (0, 1),
         jobs: 2,
