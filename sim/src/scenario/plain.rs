@@ -1,0 +1,51 @@
+//! A plain configuration as a scenario: ordinary behaviour, every fault, the built-in properties.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use steersman_engine::config::{Config, Trigger};
+
+use super::Scenario;
+use crate::explore::{FaultSet, Found, Limits, Setting};
+use crate::property::SuiteSource;
+
+/// More starts of one job within ten seconds are a storm. The longest run of honest ones is that of
+/// the default backoff: seven, and a few triggers besides.
+const STORM: usize = 24;
+
+/// Makes a scenario of one configuration.
+pub fn of_config(file: &str, name: &str, config: Config) -> Scenario {
+    let is_quick = |every: Duration| every < Duration::from_millis(500);
+    let has_ticker = config
+        .jobs
+        .iter()
+        .any(|job| matches!(job.trigger, Trigger::Interval(every) if is_quick(every)));
+    let starts_in_ten_seconds_max = if has_ticker { 0 } else { STORM };
+    let source = SuiteSource { starts_in_ten_seconds_max, ..SuiteSource::default() };
+    let suite = source.compile().unwrap_or_default();
+    Scenario {
+        title: file.to_owned(),
+        setting: Setting::of(name, config),
+        source,
+        suite: Arc::new(suite),
+        faults: FaultSet::EVERY,
+        scripted: Vec::new(),
+        limits: Limits::default(),
+        is_plain: true,
+        warnings: Vec::new(),
+    }
+}
+
+/// Says what a search of a plain configuration shows that is no breach but should be looked at.
+pub fn advice(scenario: &Scenario, found: &Found) -> Vec<String> {
+    let mut advice = Vec::new();
+    for node in &scenario.setting.nodes {
+        for job in node.config.jobs.iter().filter(|job| job.command.is_some()) {
+            if !found.started.contains(&(node.name.clone(), job.name.clone())) {
+                let name = &job.name;
+                advice.push(format!("\"{name}\" did not start in any run"));
+            }
+        }
+    }
+    advice
+}

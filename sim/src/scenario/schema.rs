@@ -1,0 +1,71 @@
+//! The format of scenarios as a JSON Schema, from the same tables that read them.
+
+use serde_json::{Map, Value, json};
+
+use super::block::Key;
+use super::decode::{ACTIONS, CHECK, CLOCK, FAULT, LIMITS, NODE, PROCESS, PROPERTY, TOP};
+use crate::explore::Fault;
+
+/// Gives the format of scenarios as a JSON Schema (draft 2020-12).
+pub fn schema() -> Value {
+    let mut schema = block(TOP);
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("steersman scenario");
+    schema["required"] = json!(["nodes"]);
+    schema
+}
+
+fn block(keys: &[Key]) -> Value {
+    let mut properties = Map::new();
+    for key in keys {
+        let mut value = kind(key.kind);
+        value["description"] = json!(key.doc);
+        properties.insert(key.name.to_owned(), value);
+    }
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+fn kind(kind: &str) -> Value {
+    let duration = || json!({ "type": ["string", "integer"] });
+    let pair = || json!({ "type": "array", "items": duration(), "minItems": 2, "maxItems": 2 });
+    let named = |inner: Value| json!({ "type": "object", "additionalProperties": inner });
+    match kind {
+        "text" | "expression" => json!({ "type": "string" }),
+        "number" => json!({ "type": "number" }),
+        "share" => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
+        "duration" => duration(),
+        "span" | "run" | "stop" => json!({ "oneOf": [duration(), pair()] }),
+        "leaves" => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
+        "exit" => json!({ "type": ["integer", "string", "object"] }),
+        "spells" => json!({ "type": "array", "items": pair() }),
+        "texts" => named(json!({ "type": ["string", "number", "boolean"] })),
+        "config" => json!({ "type": ["string", "object"] }),
+        "clock" => block(CLOCK),
+        "nodes" => named(block(NODE)),
+        "processes" => named(block(PROCESS)),
+        "check" => block(CHECK),
+        "faults" => json!({ "type": "array", "items": block(FAULT) }),
+        "action" => json!({ "enum": ACTIONS }),
+        "swarm" => {
+            let words: Vec<_> = Fault::ALL.iter().map(|fault| fault.as_str()).collect();
+            let list = json!({ "type": "array", "items": { "enum": words } });
+            json!({ "oneOf": [{ "enum": ["all", "none"] }, list] })
+        }
+        "properties" => json!({ "type": "array", "items": block(PROPERTY) }),
+        "limits" => block(LIMITS),
+        _ => json!({}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_a_type() {
+        let tables = [TOP, NODE, CLOCK, PROCESS, CHECK, FAULT, PROPERTY, LIMITS];
+        for key in tables.into_iter().flatten() {
+            assert_ne!(kind(key.kind), json!({}), "{}", key.name);
+        }
+    }
+}
