@@ -70,27 +70,34 @@ fn offline(command: Command) -> Command {
                     .help("Which shell"),
             ),
         )
-        .subcommands(development_consul())
+        .subcommands(of_the_simulator())
         .subcommand(
             Command::new("replay")
                 .about("Repeats a recorded run and compares every effect and digest")
                 .arg(Arg::new("trace").value_name("TRACE").required(true).help("The trace"))
+                .arg(page_flag())
                 .arg(json_flag()),
         )
 }
 
+/// Pages are made by the simulator's half.
+fn page_flag() -> Arg {
+    let help = "Where to write the story as a page";
+    Arg::new("html").long("html").value_name("FILE").hide(!cfg!(feature = "sim")).help(help)
+}
+
 #[cfg(feature = "sim")]
-fn development_consul() -> Option<Command> {
+fn of_the_simulator() -> Vec<Command> {
     let listen = Arg::new("listen").long("listen").value_name("ADDR");
     let consul = Command::new("consul")
         .about("Runs the development Consul: a model of Consul 1.8.7 behind its real HTTP API")
         .arg(listen.default_value("127.0.0.1:8500").help("Where to listen; port 0 chooses one"));
-    Some(consul)
+    vec![consul, super::simulate::command()]
 }
 
 #[cfg(not(feature = "sim"))]
-fn development_consul() -> Option<Command> {
-    None
+fn of_the_simulator() -> Vec<Command> {
+    Vec::new()
 }
 
 const FILE_HELP: &str = "The configuration; else $CONTAINERPILOT names it";
@@ -185,8 +192,11 @@ pub(super) fn parse(arguments: &[String]) -> Result<Invocation, Usage> {
             Invocation::Completions(*shell.expect("clap was told that it is required"))
         }
         "consul" => Invocation::Consul { listen: text(matches, "listen").unwrap_or_default() },
+        #[cfg(feature = "sim")]
+        "sim" => Invocation::Sim(super::simulate::read(matches)?),
         "replay" => Invocation::Replay {
             trace: text(matches, "trace").unwrap_or_default(),
+            html: text(matches, "html"),
             format: format_of(matches),
         },
         _ => Invocation::Client {
@@ -253,7 +263,8 @@ fn two_dashes(arguments: &[String]) -> impl Iterator<Item = String> {
     })
 }
 
-const OPTIONS: &[&str] = &["config", "socket", "out", "json", "format", "all", "help"];
+const OPTIONS: &[&str] =
+    &["config", "socket", "out", "json", "format", "all", "html", "seeds", "help"];
 
 fn format_of(matches: &ArgMatches) -> Format {
     match matches.try_get_one::<bool>("json") {

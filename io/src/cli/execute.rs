@@ -79,7 +79,9 @@ fn execute(invocation: Invocation, run: impl FnOnce(super::RunOptions) -> u8) ->
         Invocation::Completions(shell) => completions(shell),
         Invocation::Client { target, request, format } => ask(&target, &request, format),
         Invocation::Consul { listen } => development_consul(&listen),
-        Invocation::Replay { trace, format } => replay(&trace, format),
+        #[cfg(feature = "sim")]
+        Invocation::Sim(simulation) => simulate(simulation),
+        Invocation::Replay { trace, html, format } => replay(&trace, html, format),
     };
     done.unwrap_or_else(|failure| {
         if !failure.message.is_empty() {
@@ -231,7 +233,54 @@ fn development_consul(_listen: &str) -> Outcomes {
     Err(Failure::refused("cannot run the development Consul: this program was built without it"))
 }
 
-fn replay(file: &str, format: Format) -> Outcomes {
+#[cfg(feature = "sim")]
+fn simulate(simulation: super::simulate::Simulation) -> Outcomes {
+    use steersman_sim::command::{Options, simulate};
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let options = Options {
+        files: simulation.files,
+        seeds: simulation.seeds,
+        jobs: simulation.jobs.unwrap_or_else(processors),
+        shard: simulation.shard,
+        check_determinism: simulation.check_determinism,
+        json: simulation.json,
+        html: simulation.html,
+        trace: simulation.trace,
+        is_watched: io::stderr().is_terminal() && !simulation.json,
+        colours: if io::stderr().is_terminal() { Colours::On } else { Colours::Off },
+    };
+    let mut out = io::stdout().lock();
+    let status = simulate(&options, &surroundings(), &mut out, &mut io::stderr())?;
+    out.flush()?;
+    Ok(status)
+}
+
+/// Repeats a simulated run, and shows a recorded one as a page when asked to; none leaves the rest to
+/// the engine.
+#[cfg(feature = "sim")]
+fn replay_simulated(
+    file: &str,
+    html: Option<String>,
+    format: Format,
+) -> Result<Option<u8>, Failure> {
+    use steersman_sim::command::{ReplayOptions, repeat};
+    let options = ReplayOptions { trace: file.to_owned(), json: format == Format::Json, html };
+    let mut out = io::stdout().lock();
+    let status = repeat(&options, &mut out, &mut io::stderr())?;
+    out.flush()?;
+    Ok(status)
+}
+
+#[cfg(not(feature = "sim"))]
+fn replay_simulated(_: &str, html: Option<String>, _: Format) -> Result<Option<u8>, Failure> {
+    let message = "cannot write a page: this program was built without the simulator";
+    html.map_or(Ok(None), |_| Err(Failure::refused(message)))
+}
+
+fn replay(file: &str, html: Option<String>, format: Format) -> Outcomes {
+    if let Some(status) = replay_simulated(file, html, format)? {
+        return Ok(status);
+    }
     let refused = |error: String| Failure::refused(format!("{file}: {error}"));
     let opened =
         File::open(file).map_err(|error| refused(format!("cannot open the trace: {error}")))?;

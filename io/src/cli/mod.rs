@@ -9,6 +9,8 @@ pub mod flags;
 #[cfg(test)]
 mod pages;
 mod show;
+#[cfg(feature = "sim")]
+pub mod simulate;
 
 use std::fmt;
 
@@ -59,10 +61,15 @@ pub enum Invocation {
         /// Where to listen.
         listen: String,
     },
+    /// Search scenarios.
+    #[cfg(feature = "sim")]
+    Sim(simulate::Simulation),
     /// Repeat a recorded run.
     Replay {
         /// The trace's file.
         trace: String,
+        /// Where to show it as a page.
+        html: Option<String>,
         /// For whom the answer is.
         format: Format,
     },
