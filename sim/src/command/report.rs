@@ -105,7 +105,8 @@ impl Report<'_> {
         let made: Vec<_> = made.collect();
         let some: Vec<_> = made.iter().filter(|(_, count)| *count > 0).collect();
         if !some.is_empty() {
-            let each = |(fault, count): &(&Fault, u64)| format!("{} {}", fault.as_str(), grouped(*count));
+            let each =
+                |(fault, count): &(&Fault, u64)| format!("{} {}", fault.as_str(), grouped(*count));
             let list: Vec<_> = some.iter().map(|one| each(one)).collect();
             let _ = writeln!(
                 text,

@@ -43,6 +43,9 @@ impl NodeSpec {
     }
 }
 
+/// Changes an engine before it begins.
+pub type Prepare = Arc<dyn Fn(&mut Engine) + Send + Sync>;
+
 /// Everything that is the same in every run of a search.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Setting {
@@ -52,7 +55,7 @@ pub struct Setting {
     pub manners: Manners,
     /// Prepares every engine; tests plant defects here.
     #[serde(skip)]
-    pub prepare: Option<Arc<dyn Fn(&mut Engine) + Send + Sync>>,
+    pub prepare: Option<Prepare>,
 }
 
 impl fmt::Debug for Setting {

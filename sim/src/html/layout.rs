@@ -79,8 +79,11 @@ impl Layout {
 
     /// Where something that happens on a lane at an instant is.
     pub(super) fn at(&self, lane: usize, time: Time) -> f64 {
-        let edge = self.edges.get(&(lane, time)).or_else(|| self.columns.get(&time));
-        edge.copied().unwrap_or(self.width - MARGIN)
+        if let Some(edge) = self.edges.get(&(lane, time)) {
+            return *edge;
+        }
+        let column = self.columns.range(time..).next();
+        column.map_or(self.width - MARGIN, |(_, x)| *x)
     }
 
     fn place_columns(&mut self, story: &Story, slots: &[usize]) {

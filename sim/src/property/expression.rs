@@ -159,17 +159,23 @@ impl Expression {
         }
     }
 
-    /// Gives every subject in it, with its state.
-    pub fn subjects(&self) -> Vec<(&Subject, State)> {
+    /// Lists every subject in it, with how many of it there must be for it to mean anything.
+    pub fn needs(&self) -> Vec<(Subject, u32)> {
         match self {
             Expression::And(parts) | Expression::Or(parts) => {
-                parts.iter().flat_map(Expression::subjects).collect()
+                parts.iter().flat_map(Expression::needs).collect()
             }
-            Expression::Not(part) => part.subjects(),
-            Expression::Named(_, part) => part.subjects(),
-            Expression::Count { subject, state, .. } | Expression::Every { subject, state } => {
-                vec![(subject, *state)]
+            Expression::Not(part) => part.needs(),
+            Expression::Named(_, part) => part.needs(),
+            Expression::Count { subject, compare, number, .. } => {
+                let least = match compare {
+                    Compare::AtLeast | Compare::Equal => *number,
+                    Compare::More => number.saturating_add(1),
+                    Compare::Less | Compare::AtMost | Compare::Unequal => 1,
+                };
+                vec![(subject.clone(), least.max(1))]
             }
+            Expression::Every { subject, .. } => vec![(subject.clone(), 1)],
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use steersman_engine::Time;
 
-use crate::property::expression::Expression;
+use crate::property::expression::{Expression, Subject};
 use crate::property::view::View;
 use crate::tap::Line;
 use crate::world::World;
@@ -33,6 +33,16 @@ pub enum Rule {
     LeadsTo(Expression, Expression, Duration),
     /// It holds at least once in at least one run.
     Sometimes(Expression),
+}
+
+impl Rule {
+    /// Lists what it speaks of, and how many of each there must be for it to mean anything.
+    pub fn subjects(&self) -> Vec<(Subject, u32)> {
+        match self {
+            Rule::Always(one, _) | Rule::Eventually(one, _) | Rule::Sometimes(one) => one.needs(),
+            Rule::LeadsTo(one, other, _) => [one.needs(), other.needs()].concat(),
+        }
+    }
 }
 
 /// What was broken, where and when.

@@ -667,15 +667,8 @@ impl Decoder<'_> {
 
     /// Finds conditions about jobs and nodes that do not exist: they would hold, or not, for ever.
     fn check_subjects(&mut self, suite: &crate::property::Suite, spans: &Spans) {
-        use crate::property::Rule;
         for (property, (span, _)) in suite.properties.iter().zip(&spans.properties) {
-            let subjects = match &property.rule {
-                Rule::Always(one, _) | Rule::Eventually(one, _) | Rule::Sometimes(one) => {
-                    one.subjects()
-                }
-                Rule::LeadsTo(one, other, _) => [one.subjects(), other.subjects()].concat(),
-            };
-            for (subject, _) in subjects {
+            for (subject, _) in property.rule.subjects() {
                 let node = |node: &&NodeSpec| fits(&subject.node, &node.name);
                 let is_there = match &subject.job {
                     None => self.nodes.iter().any(|it| node(&it)),

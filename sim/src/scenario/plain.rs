@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use steersman_engine::config::{Config, Trigger};
+use steersman_engine::config::{Clause, Config, SourceName, Trigger};
 
 use super::Scenario;
 use crate::explore::{FaultSet, Found, Limits, Setting};
@@ -41,11 +41,33 @@ pub fn advice(scenario: &Scenario, found: &Found) -> Vec<String> {
     let mut advice = Vec::new();
     for node in &scenario.setting.nodes {
         for job in node.config.jobs.iter().filter(|job| job.command.is_some()) {
-            if !found.started.contains(&(node.name.clone(), job.name.clone())) {
+            let is_started = found.started.contains(&(node.name.clone(), job.name.clone()));
+            if !is_started && !needs_catalog(&node.config, &job.name, 0) {
                 let name = &job.name;
                 advice.push(format!("\"{name}\" did not start in any run"));
             }
         }
     }
     advice
+}
+
+/// Tells whether a job waits, perhaps through others, for what only Consul can say: nothing speaks
+/// for Consul in a search of a plain configuration.
+fn needs_catalog(config: &Config, name: &str, depth: usize) -> bool {
+    let Some(job) = config.jobs.iter().find(|job| *job.name == *name) else { return false };
+    if job.while_lock.is_some() {
+        return true;
+    }
+    let clauses: &[Clause] = match &job.trigger {
+        Trigger::On(one) => core::slice::from_ref(one),
+        Trigger::All(all) | Trigger::Any(all) => all,
+        Trigger::Startup | Trigger::Interval(_) | Trigger::Schedule(_) => &[],
+    };
+    clauses.iter().any(|clause| match &clause.source {
+        SourceName::Watch(_) | SourceName::Lock(_) => true,
+        SourceName::Job(other) | SourceName::Check(other) => {
+            depth < config.jobs.len() && needs_catalog(config, other, depth + 1)
+        }
+        SourceName::Global | SourceName::Signal(_) => false,
+    })
 }

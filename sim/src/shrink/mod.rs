@@ -13,7 +13,8 @@ use steersman_engine::{Input, Time};
 
 use crate::explore::plan::{Anchor, Casting, Deed, Plan, Point, Setting, When};
 use crate::explore::{Performance, replay};
-use crate::property::{Breach, Suite};
+use crate::property::expression::fits;
+use crate::property::{Breach, Subject, Suite};
 use crate::script::{Life, Reaction, Script, Start};
 use crate::tap::{Level, Line, Seen};
 
@@ -60,6 +61,7 @@ pub fn shrink(
         setting: setting.clone(),
         plan: plan.clone(),
         suite: suite.clone(),
+        subjects: subjects_of(suite, &breach),
         breach,
         effort,
         began: Instant::now(),
@@ -79,7 +81,15 @@ pub fn shrink(
     Some(Shrunk { setting, plan, breach, replays, weight })
 }
 
+/// Lists what the broken property speaks of, with how many of it there must be: without those it
+/// would be broken by default.
+fn subjects_of(suite: &Suite, breach: &Breach) -> Vec<(Subject, u32)> {
+    let broken = suite.properties.iter().find(|property| property.name == breach.property);
+    broken.map(|property| property.rule.subjects()).unwrap_or_default()
+}
+
 struct Shrinker {
+    subjects: Vec<(Subject, u32)>,
     setting: Setting,
     plan: Plan,
     suite: Arc<Suite>,
@@ -102,9 +112,32 @@ impl Shrinker {
         is_late || self.replays >= self.effort.replays_max
     }
 
+    /// Tells whether everything that the broken property speaks of is still there.
+    fn is_judgeable(&self, setting: &Setting) -> bool {
+        self.subjects.iter().all(|(subject, least)| {
+            let nodes = setting.nodes.iter().filter(|node| fits(&subject.node, &node.name));
+            let count = match &subject.job {
+                None => nodes.count(),
+                Some(job) => nodes
+                    .flat_map(|node| &node.config.jobs)
+                    .filter(|it| fits(job, &it.name))
+                    .count(),
+            };
+            count >= *least as usize
+        })
+    }
+
+    /// Tells whether the broken property speaks of a job.
+    fn is_spoken_of(&self, node: &str, job: &str) -> bool {
+        self.subjects.iter().any(|(subject, _)| {
+            let is_it = subject.job.as_ref().is_some_and(|pattern| fits(pattern, job));
+            is_it && fits(&subject.node, node)
+        })
+    }
+
     /// Tries a smaller run, and keeps it when it still fails in the same way.
     fn keep_if_failing(&mut self, setting: Option<Setting>, plan: Plan) -> bool {
-        if self.is_tired() {
+        if self.is_tired() || setting.as_ref().is_some_and(|setting| !self.is_judgeable(setting)) {
             return false;
         }
         self.replays += 1;
@@ -185,7 +218,8 @@ impl Shrinker {
         for node in 0..self.setting.nodes.len() {
             for index in 0..self.setting.nodes[node].config.jobs.len() {
                 let job = &self.setting.nodes[node].config.jobs[index];
-                if job.health.is_none() || job.service.is_some() {
+                let is_spoken_of = self.is_spoken_of(&self.setting.nodes[node].name, &job.name);
+                if job.health.is_none() || job.service.is_some() || is_spoken_of {
                     continue;
                 }
                 let mut setting = self.setting.clone();
@@ -261,7 +295,9 @@ impl Shrinker {
                 continue;
             };
             let least = part(&mut ordinary.clone()).copied().unwrap_or(Duration::from_millis(1));
-            let shorter = rounder(long).into_iter().filter(|short| *short > least);
+            let is_wanted =
+                |short: &Duration| *short > least || (long <= least && !short.is_zero());
+            let shorter = rounder(long).into_iter().filter(is_wanted);
             for short in [least].into_iter().chain(shorter).filter(|short| *short < long) {
                 let mut plan = self.plan.clone();
                 if let Some(time) = part(&mut plan.castings[index].script) {
