@@ -36,10 +36,10 @@ fn write_head(page: &mut String, story: &Story, title: &str) {
     match &story.verdict {
         Some(verdict) => {
             let last = story.marks.len();
-            let _ = write!(
+            let _ = writeln!(
                 page,
                 "<p class=\"verdict\"><b>Broken</b> at {} — <b>{}</b><br>\
-                 <a href=\"#e{last}\">{}</a></p>\n",
+                 <a href=\"#e{last}\">{}</a></p>",
                 seconds(verdict.at),
                 escape(&verdict.property),
                 escape(&verdict.what)
@@ -51,7 +51,7 @@ fn write_head(page: &mut String, story: &Story, title: &str) {
         page.push_str("<dl>\n");
         for (name, value) in &story.facts {
             let (name, value) = (escape(name), escape(value));
-            let _ = write!(page, "<div><dt>{name}</dt><dd>{value}</dd></div>\n");
+            let _ = writeln!(page, "<div><dt>{name}</dt><dd>{value}</dd></div>");
         }
         page.push_str("</dl>\n");
     }
@@ -70,9 +70,9 @@ fn write_picture(page: &mut String, story: &Story) {
     for row in &layout.rows {
         let lane = &story.lanes[row.lane];
         let (kind, name) = (lane.kind.as_str(), escape(&lane.name));
-        let _ = write!(
+        let _ = writeln!(
             page,
-            "<div class=\"name {kind}\" title=\"{kind} {name}\"><i>{kind}</i> {name}</div>\n"
+            "<div class=\"name {kind}\" title=\"{kind} {name}\"><i>{kind}</i> {name}</div>"
         );
     }
     let _ = write!(
@@ -82,7 +82,7 @@ fn write_picture(page: &mut String, story: &Story) {
          <div class=\"axis\" style=\"width:{width}px\">\n"
     );
     for (x, label) in &layout.labels {
-        let _ = write!(page, "<span style=\"left:{}px\">{label}</span>\n", px(*x));
+        let _ = writeln!(page, "<span style=\"left:{}px\">{label}</span>", px(*x));
     }
     let _ = write!(
         page,
@@ -92,10 +92,10 @@ fn write_picture(page: &mut String, story: &Story) {
     for row in &layout.rows {
         let kind = story.lanes[row.lane].kind.as_str();
         let top = px(row.middle - layout.lane_height / 2.0);
-        let _ = write!(page, "<div class=\"row {kind}\" style=\"top:{top}px\"></div>\n");
+        let _ = writeln!(page, "<div class=\"row {kind}\" style=\"top:{top}px\"></div>");
     }
     for (x, _) in &layout.labels {
-        let _ = write!(page, "<div class=\"line\" style=\"left:{}px\"></div>\n", px(*x));
+        let _ = writeln!(page, "<div class=\"line\" style=\"left:{}px\"></div>", px(*x));
     }
     let stretches = || story.stretches.iter();
     for stretch in stretches().filter(|stretch| stretch.tone == Tone::Fault) {
@@ -135,22 +135,22 @@ fn write_stretch(page: &mut String, story: &Story, layout: &Layout, stretch: &St
     let place = format!("left:{left}px;top:{top}px;width:{}px", px(width));
     let text = format!("{}: {what}, from {} to {until}", escape(&lane), seconds(stretch.from));
     if stretch.tone == Tone::Fault {
-        let _ = write!(
+        let _ = writeln!(
             page,
             "<a class=\"s {class}\" style=\"{place}\" tabindex=\"0\" role=\"img\" \
-             aria-label=\"fault: {text}\"><span class=\"tip\"><b>Fault</b> {text}</span></a>\n"
+             aria-label=\"fault: {text}\"><span class=\"tip\"><b>Fault</b> {text}</span></a>"
         );
     } else {
         let _ =
-            write!(page, "<div class=\"s {class}\" style=\"{place}\" title=\"{text}\"></div>\n");
+            writeln!(page, "<div class=\"s {class}\" style=\"{place}\" title=\"{text}\"></div>");
     }
 }
 
 fn write_arrows(page: &mut String, story: &Story, layout: &Layout, height: f64) {
     let (width, height) = (px(layout.width), px(height));
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<svg class=\"arrows\" width=\"{width}\" height=\"{height}\" aria-hidden=\"true\">\n"
+        "<svg class=\"arrows\" width=\"{width}\" height=\"{height}\" aria-hidden=\"true\">"
     );
     for (mark, (x, y)) in story.marks.iter().zip(&layout.marks) {
         let Some(cause) = mark.cause else { continue };
@@ -159,9 +159,9 @@ fn write_arrows(page: &mut String, story: &Story, layout: &Layout, height: f64) 
         }
         let (from_x, from_y) = layout.marks[cause];
         let bend = (x - from_x).clamp(8.0, 60.0) * 0.6;
-        let _ = write!(
+        let _ = writeln!(
             page,
-            "<path d=\"M{} {}C{} {} {} {} {} {}\"/>\n",
+            "<path d=\"M{} {}C{} {} {} {} {} {}\"/>",
             px(from_x),
             px(from_y),
             px(from_x + bend),
@@ -184,14 +184,14 @@ fn write_mark(page: &mut String, story: &Story, layout: &Layout, nth: usize, mar
     let (what, why) = (escape(&mark.what), escape(&mark.why));
     let at = seconds(mark.at);
     if mark.kind == MarkKind::Breach {
-        let _ = write!(page, "<div class=\"broken-line\" style=\"left:{left}px\"></div>\n");
+        let _ = writeln!(page, "<div class=\"broken-line\" style=\"left:{left}px\"></div>");
     }
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<a class=\"m {class}\" id=\"m{number}\" href=\"#e{number}\" \
          style=\"left:{left}px;top:{top}px\" aria-label=\"{number}. {at}, {lane}: {what}. {why}\">\
          <svg><use href=\"#g-{class}\"/></svg><span class=\"tip\"><em>{number}</em> {at} \
-         <b>{lane}: {what}</b> {why}</span></a>\n"
+         <b>{lane}: {what}</b> {why}</span></a>"
     );
 }
 
@@ -200,16 +200,16 @@ fn write_legend(page: &mut String, story: &Story) {
     for kind in MarkKind::ALL {
         if story.marks.iter().any(|mark| mark.kind == *kind) {
             let (class, word) = (class_of(kind.as_str()), kind.as_str());
-            let _ = write!(
+            let _ = writeln!(
                 page,
-                "<span class=\"key {class}\"><svg><use href=\"#g-{class}\"/></svg>{word}</span>\n"
+                "<span class=\"key {class}\"><svg><use href=\"#g-{class}\"/></svg>{word}</span>"
             );
         }
     }
     for tone in Tone::ALL {
         if story.stretches.iter().any(|stretch| stretch.tone == *tone) {
             let (class, word) = (class_of(tone.as_str()), tone.as_str());
-            let _ = write!(page, "<span class=\"key\"><i class=\"s {class}\"></i>{word}</span>\n");
+            let _ = writeln!(page, "<span class=\"key\"><i class=\"s {class}\"></i>{word}</span>");
         }
     }
     page.push_str("</section>\n");
@@ -238,7 +238,7 @@ fn write_list(page: &mut String, story: &Story) {
     page.push_str("</ol>\n");
     write_faults(page, story);
     for note in &story.notes {
-        let _ = write!(page, "<p class=\"hint\">{}</p>\n", escape(note));
+        let _ = writeln!(page, "<p class=\"hint\">{}</p>", escape(note));
     }
     page.push_str("</section>\n");
 }
@@ -251,9 +251,9 @@ fn write_faults(page: &mut String, story: &Story) {
     page.push_str("<h2>What was out of the ordinary</h2>\n<ul class=\"faults\">\n");
     for fault in faults() {
         let until = fault.to.map_or_else(|| String::from("the end"), seconds);
-        let _ = write!(
+        let _ = writeln!(
             page,
-            "<li>{}: {} <small>from {} to {until}</small></li>\n",
+            "<li>{}: {} <small>from {} to {until}</small></li>",
             escape(&lane_label(&story.lanes[fault.lane])),
             escape(&fault.what),
             seconds(fault.from)

@@ -20,6 +20,9 @@ pub(super) const fn key(name: &'static str, kind: &'static str, doc: &'static st
     Key { name, kind, doc }
 }
 
+/// A name, where it is, and its value.
+pub(super) type Member<'t> = (&'t str, (usize, usize), &'t Tree);
+
 /// The file that is read, and what is wrong with it.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -76,11 +79,7 @@ impl Reader {
     }
 
     /// Opens a block whose keys are names; repeated ones are reported.
-    pub(super) fn members<'t>(
-        &mut self,
-        tree: &'t Tree,
-        owner: &str,
-    ) -> Option<Vec<(&'t str, (usize, usize), &'t Tree)>> {
+    pub(super) fn members<'t>(&mut self, tree: &'t Tree, owner: &str) -> Option<Vec<Member<'t>>> {
         let TreeValue::Object(list) = &tree.value else {
             let kind = tree.value.kind();
             let message = format!("cannot use {kind} as {owner}: it must be a block");
@@ -88,7 +87,7 @@ impl Reader {
             self.blame("wrong-type", tree.span, message, Some(help));
             return None;
         };
-        let mut members: Vec<(&str, (usize, usize), &Tree)> = Vec::new();
+        let mut members: Vec<Member<'_>> = Vec::new();
         for (key, value) in list {
             let TreeValue::Text(name) = &key.value else { continue };
             if members.iter().any(|(known, ..)| known == name) {

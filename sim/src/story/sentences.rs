@@ -270,9 +270,9 @@ pub(crate) fn duration(duration: Duration) -> String {
     match micros {
         0 => String::from("no time"),
         1..=999 => format!("{micros} µs"),
-        1_000..=9_999 if micros % 1_000 != 0 => format!("{:.1} ms", micros as f64 / 1e3),
+        1_000..=9_999 if !micros.is_multiple_of(1_000) => format!("{:.1} ms", micros as f64 / 1e3),
         1_000..=999_999 => format!("{} ms", micros / 1_000),
-        _ if micros % 1_000_000 == 0 => format!("{} s", micros / 1_000_000),
+        _ if micros.is_multiple_of(1_000_000) => format!("{} s", micros / 1_000_000),
         1_000_000..=99_999_999 => format!("{:.2} s", micros as f64 / 1e6),
         _ => format!("{} s", micros / 1_000_000),
     }

@@ -445,13 +445,13 @@ impl Teller {
         let is_kill = signal == Signal::KILL;
         let kind = if is_kill { MarkKind::Kill } else { MarkKind::Signal };
         let what = format!("{} to {}", sentences::signal_name(signal), whose(run, &name));
-        let reasons = step.effects.iter().filter_map(|effect| match effect {
+        let mut reasons = step.effects.iter().filter_map(|effect| match effect {
             Effect::Log(record) if record.job.is_none_or(|job| job == run.job) => {
                 sentences::why_signalled(&record.message)
             }
             _ => None,
         });
-        let why = reasons.last().unwrap_or_else(|| String::from("It is to end."));
+        let why = reasons.next_back().unwrap_or_else(|| String::from("It is to end."));
         let mark = self.put(step.at, lane, kind, what, why, cause);
         self.nodes[node].last_mark.insert(run, mark);
         if run.kind == RunKind::Main && !is_kill {
