@@ -11,6 +11,7 @@ use std::thread;
 use steersman_sim::consul::Options;
 use steersman_tests::consul::case::{self, Case};
 use steersman_tests::consul::compare::{self, Exchange};
+use steersman_tests::consul::generate::Generator;
 use steersman_tests::consul::real::{Kind, MASTER, Real};
 use steersman_tests::consul::target::{Direct, Remote, Target, serve_model};
 use steersman_tests::consul::transcript;
@@ -44,14 +45,17 @@ fn run_all(target: &mut dyn Target, cases: &[Case]) -> Vec<Vec<Exchange>> {
 
 /// Runs one file against a real Consul, the model over HTTP and the model itself.
 fn conform(file: &str, kind: Kind) {
-    let cases = cases_of(file);
+    compare_all(file, &cases_of(file), kind);
+}
+
+fn compare_all(name: &str, cases: &[Case], kind: Kind) {
     let (real, served, direct) = thread::scope(|scope| {
         let real = scope.spawn(|| {
             let real = Real::start(kind);
-            run_all(&mut Remote::new(real.address), &cases)
+            run_all(&mut Remote::new(real.address), cases)
         });
-        let served = scope.spawn(|| run_all(&mut Remote::new(serve_model(options(kind))), &cases));
-        let direct = scope.spawn(|| run_all(&mut Direct::new(options(kind)), &cases));
+        let served = scope.spawn(|| run_all(&mut Remote::new(serve_model(options(kind))), cases));
+        let direct = scope.spawn(|| run_all(&mut Direct::new(options(kind)), cases));
         let joined = |handle: thread::ScopedJoinHandle<'_, _>| handle.join().expect("it ran");
         (joined(real), joined(served), joined(direct))
     });
@@ -65,7 +69,7 @@ fn conform(file: &str, kind: Kind) {
         }
     }
     let count: usize = real.iter().map(Vec::len).sum();
-    println!("{file}: {} cases, {count} exchanges", cases.len());
+    println!("{name}: {} cases, {count} exchanges", cases.len());
     assert!(report.is_empty(), "the model differs from Consul:\n{report}");
 }
 
@@ -117,6 +121,18 @@ fn checks_expire_as_at_consul() {
 #[test]
 fn sessions_expire_as_at_consul() {
     conform("session-expiry", Kind::Dev);
+}
+
+/// Seeds that CI tries; `CONSUL_SEED` adds one more.
+const SEEDS: [u64; 6] = [1, 2, 3, 4, 5, 6];
+
+#[test]
+fn requests_at_random_are_answered_alike() {
+    let own = std::env::var("CONSUL_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seeds: Vec<u64> = own.map_or(SEEDS.to_vec(), |seed| vec![seed]);
+    let case = |seed: &u64| Generator::new(*seed).case(format!("seed {seed}"), 120);
+    let cases: Vec<Case> = seeds.iter().map(case).collect();
+    compare_all("random", &cases, Kind::Plain);
 }
 
 #[test]

@@ -91,6 +91,14 @@ impl Rpc {
         }
     }
 
+    /// Tells whether only a leader may answer that is sure to be one.
+    pub(crate) fn is_consistent(&self) -> bool {
+        match self {
+            Rpc::Read { options, .. } | Rpc::TxnRead { options, .. } => options.consistent,
+            _ => false,
+        }
+    }
+
     /// Decides about a write. `is_barred` tells whether a key is under lock delay now.
     pub(crate) fn judge(
         self,

@@ -142,10 +142,14 @@ impl Consul {
         let state = &self.servers[server];
         let stale = call.rpc.takes_stale()
             && (state.contacted || matches!(call.rpc, Rpc::Leader | Rpc::Peers));
-        if state.leader == Some(server) || stale {
+        let leads = state.leader == Some(server);
+        // A leader asked for consistency makes sure that the others still follow; one that was
+        // replaced meanwhile finds out by that.
+        let deposed = leads && self.raft.leader != Some(server) && call.rpc.is_consistent();
+        if (leads && !deposed) || stale {
             return self.execute(id, server);
         }
-        match state.leader {
+        match state.leader.filter(|_| !deposed) {
             Some(leader) => {
                 let hop = self.draw("hop", self.options.timing.hop);
                 self.schedule_in(hop, Event::Arrive { call: id, server: leader });

@@ -5,10 +5,12 @@
 //! - `target`: what a case can be run against: an address, or the model directly
 //! - `real`: starts a real Consul 1.8.7
 //! - `compare`: makes answers comparable, and compares them
+//! - `generate`: draws cases at random
 //! - `transcript`: replays recorded exchanges
 
 pub mod case;
 pub mod compare;
+pub mod generate;
 pub mod real;
 pub mod target;
 pub mod transcript;

@@ -1,0 +1,288 @@
+//! Three real servers and the model of three servers lose their leader alike.
+//!
+//! The real ones are on 127.0.0.2 to 127.0.0.4 with `raft_multiplier` 1; the model runs with
+//! `Timing::fast`. The same story is told to both, and both must end it within the same bounds.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use steersman_sim::consul::{
+    AgentId, Consul, Fault, Input, Options, Output, Request, RequestId, ServerId, Timing,
+};
+use steersman_tests::consul::wire::{self, Wanted};
+use steersman_tests::wait::until;
+
+/// Three servers one can talk to and kill.
+trait Servers {
+    /// Asks a server; `None` when it does not answer.
+    fn ask(
+        &mut self,
+        server: usize,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> Option<(u16, String)>;
+    /// Kills a server.
+    fn kill(&mut self, server: usize);
+    /// Milliseconds since the beginning.
+    fn now(&mut self) -> u64;
+    /// Lets a moment pass.
+    fn pause(&mut self);
+}
+
+struct RealServers {
+    children: Vec<Child>,
+    addresses: Vec<SocketAddr>,
+    begun: Instant,
+    _folder: tempfile::TempDir,
+}
+
+impl RealServers {
+    fn start() -> RealServers {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let mut children = Vec::new();
+        let mut addresses = Vec::new();
+        let ports: Vec<u16> = (0..4)
+            .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"))
+            .map(|listener| listener.local_addr().expect("it is bound").port())
+            .collect();
+        for number in 2..=4u8 {
+            let address = format!("127.0.0.{number}");
+            let log = File::create(folder.path().join(format!("log{number}")));
+            let log = log.expect("a file can be made");
+            let data = folder.path().join(format!("data{number}"));
+            let mut command = Command::new("consul");
+            command.args(["agent", "-server", "-bootstrap-expect=3", "-log-level=warn"]);
+            command.args(["-dns-port=-1", "-grpc-port=-1"]);
+            command.arg(format!("-node=s{number}")).arg(format!("-data-dir={}", data.display()));
+            command.arg(format!("-bind={address}")).arg(format!("-client={address}"));
+            let names = ["http", "server", "serf-lan", "serf-wan"];
+            for (name, port) in names.iter().zip(&ports) {
+                command.arg(format!("-{name}-port={port}"));
+            }
+            command.arg("-hcl=performance { raft_multiplier = 1 }");
+            for other in 2..=4u8 {
+                command.arg(format!("-retry-join=127.0.0.{other}:{}", ports[2]));
+            }
+            command.stdin(Stdio::null()).stdout(log.try_clone().expect("shared")).stderr(log);
+            children.push(command.spawn().expect("consul is installed (tests/setup/consul.sh)"));
+            addresses.push(SocketAddr::from(([127, 0, 0, number], ports[0])));
+        }
+        RealServers { children, addresses, begun: Instant::now(), _folder: folder }
+    }
+}
+
+impl Drop for RealServers {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Servers for RealServers {
+    fn ask(
+        &mut self,
+        server: usize,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> Option<(u16, String)> {
+        let wanted = Wanted {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            body: body.as_bytes().to_vec(),
+            ..Wanted::default()
+        };
+        let got = wire::send(self.addresses[server], &wanted).ok()?;
+        Some((got.status, String::from_utf8_lossy(&got.body).into_owned()))
+    }
+
+    fn kill(&mut self, server: usize) {
+        self.children[server].kill().expect("it can be killed");
+        let _ = self.children[server].wait();
+    }
+
+    fn now(&mut self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn pause(&mut self) {
+        thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+struct ModelServers {
+    consul: Consul,
+    now: u64,
+    count: u64,
+}
+
+impl ModelServers {
+    fn start(seed: u64) -> ModelServers {
+        let mut options = Options::cluster(seed, 0);
+        options.timing = Timing::fast();
+        let mut servers = ModelServers { consul: Consul::new(0, options), now: 0, count: 0 };
+        (0..60).for_each(|_| servers.pause());
+        servers
+    }
+
+    fn run_until(&mut self, until: u64) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        while let Some(at) = self.consul.next_wakeup().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            outputs.extend(self.consul.handle(self.now, Input::Tick));
+        }
+        self.now = self.now.max(until);
+        outputs
+    }
+}
+
+impl Servers for ModelServers {
+    fn ask(
+        &mut self,
+        server: usize,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> Option<(u16, String)> {
+        self.count += 1;
+        let id = RequestId(self.count);
+        let request = Request::new(method, target).with_body(body);
+        let input = Input::Request { id, agent: AgentId(server), request };
+        let mut outputs = self.consul.handle(self.now, input);
+        loop {
+            if let Some(output) = outputs.into_iter().find(|output| output.id == id) {
+                let response = output.response?;
+                let body = String::from_utf8_lossy(&response.body).into_owned();
+                return Some((response.status, body));
+            }
+            let next = self.consul.next_wakeup().expect("an answer is to come");
+            outputs = self.run_until(next);
+        }
+    }
+
+    fn kill(&mut self, server: usize) {
+        self.consul.handle(self.now, Input::Fault(Fault::KillServer(ServerId(server))));
+    }
+
+    fn now(&mut self) -> u64 {
+        self.now / 1_000_000
+    }
+
+    fn pause(&mut self) {
+        self.run_until(self.now + 50_000_000);
+    }
+}
+
+/// Waits until a write succeeds at a server.
+fn await_write(servers: &mut dyn Servers, server: usize) {
+    for _ in 0..1_200 {
+        let written = servers.ask(server, "PUT", "/v1/kv/probe", "x");
+        if written.is_some_and(|(status, _)| status == 200) {
+            return;
+        }
+        servers.pause();
+    }
+    panic!("no write ever succeeded");
+}
+
+fn session(servers: &mut dyn Servers, body: &str) -> String {
+    // Right after the start the leader has not entered every node yet.
+    let mut tries = 0;
+    let body = loop {
+        let (status, text) = servers.ask(0, "PUT", "/v1/session/create", body).expect("answers");
+        if status == 200 {
+            break text;
+        }
+        tries += 1;
+        assert!(tries < 200, "{text}");
+        servers.pause();
+    };
+    let body: Value = serde_json::from_str(&body).expect("an id is JSON");
+    body["ID"].as_str().expect("it has an id").to_owned()
+}
+
+/// Which server leads, by the addresses servers give.
+fn leader(servers: &mut dyn Servers) -> usize {
+    let (_, leader) = servers.ask(0, "GET", "/v1/status/leader", "").expect("it answers");
+    let (_, peers) = servers.ask(0, "GET", "/v1/operator/raft/configuration", "").expect("answers");
+    let peers: Value = serde_json::from_str(&peers).expect("it is JSON");
+    let leads = |server: &&Value| server["Address"].as_str() == Some(leader.trim_matches('"'));
+    let servers = peers["Servers"].as_array().expect("there are servers");
+    let node = servers.iter().find(leads).expect("one leads")["Node"].as_str().expect("a name");
+    let number: usize = node[1..].parse().expect("its name is a number");
+    number
+}
+
+/// The story: a lock and a session with a TTL; the leader is killed; how does it go on?
+fn lose_the_leader(servers: &mut dyn Servers, first: usize) {
+    await_write(servers, 0);
+    let mortal = session(servers, "{\"TTL\":\"10s\",\"LockDelay\":\"0s\",\"Checks\":[]}");
+    let holder = session(servers, "{\"LockDelay\":\"12s\",\"Checks\":[]}");
+    let waiter = session(servers, "{\"LockDelay\":\"0s\",\"Checks\":[]}");
+    let lock = |session: &str| format!("/v1/kv/lock?acquire={session}");
+    let taken = servers.ask(0, "PUT", &lock(&holder), "").expect("it answers");
+    assert!(taken.1.starts_with("true"));
+    let destroyed = servers.now();
+    servers.ask(0, "PUT", &format!("/v1/session/destroy/{holder}"), "");
+    let old = leader(servers) - first;
+    let survivor = (0..3).find(|server| *server != old).expect("there are others");
+    for _ in 0..6 {
+        servers.pause();
+    }
+    let killed = servers.now();
+    servers.kill(old);
+    await_write(servers, survivor);
+    let elected = servers.now();
+    let leaderless = elected - killed;
+    assert!((1_500..12_000).contains(&leaderless), "leaderless for {leaderless} ms");
+
+    let mut barred_until = 0;
+    let mut died = 0;
+    while barred_until == 0 || died == 0 {
+        servers.pause();
+        let now = servers.now();
+        assert!(now < elected + 60_000, "the story does not end");
+        if barred_until == 0 {
+            let taken = servers.ask(survivor, "PUT", &lock(&waiter), "");
+            if taken.is_some_and(|(_, body)| body.starts_with("true")) {
+                barred_until = now;
+            }
+        }
+        let info = servers.ask(survivor, "GET", &format!("/v1/session/info/{mortal}"), "");
+        if died == 0 && info.is_some_and(|(status, body)| status == 200 && body.trim() == "[]") {
+            died = now;
+        }
+    }
+    let barred = barred_until - destroyed;
+    assert!((11_500..13_500).contains(&barred), "barred for {barred} ms, not 12 s");
+    let lived = died - elected;
+    // The election is noticed up to a held request later than it happens.
+    assert!((17_000..21_500).contains(&lived), "died {lived} ms after the election");
+}
+
+#[test]
+fn real_servers_lose_their_leader() {
+    let mut servers = RealServers::start();
+    let ready = |servers: &mut RealServers| {
+        let (status, body) = servers.ask(0, "GET", "/v1/status/leader", "")?;
+        let (_, peers) = servers.ask(0, "GET", "/v1/status/peers", "")?;
+        let three = peers.matches(':').count() == 3;
+        (status == 200 && body.trim() != "\"\"" && three).then_some(())
+    };
+    until("three servers have a leader", || ready(&mut servers));
+    lose_the_leader(&mut servers, 2);
+}
+
+#[test]
+fn modelled_servers_lose_their_leader() {
+    for seed in 0..10 {
+        lose_the_leader(&mut ModelServers::start(seed), 1);
+    }
+}
