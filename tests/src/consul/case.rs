@@ -86,6 +86,11 @@ pub struct View {
     pub unordered: bool,
     /// The body does not count.
     pub status_only: bool,
+    /// Of the indexes only 0 and 1 count.
+    ///
+    /// Registering a check again sends it once or twice, as the agent's two sending threads happen
+    /// to meet; every later index is one higher or not.
+    pub unranked: bool,
     /// It takes so many milliseconds.
     pub timed: Option<(u64, u64)>,
 }

@@ -177,6 +177,7 @@ struct Patterns {
 
 #[derive(Default)]
 struct Replaced {
+    unranked: bool,
     indexes: BTreeSet<u64>,
     uuids: BTreeMap<String, usize>,
 }
@@ -185,6 +186,7 @@ impl Replaced {
     /// Writes an index by its rank; 0 and 1 have a meaning of their own.
     fn rank(&self, index: &str) -> String {
         match index.parse::<u64>() {
+            Ok(value) if value > 1 && self.unranked => "\"i\"".to_owned(),
             Ok(value) if value > 1 && self.indexes.contains(&value) => {
                 format!("\"i{}\"", self.indexes.range(..value).count() + 1)
             }
@@ -221,6 +223,7 @@ impl Patterns {
     }
 
     fn write(&self, exchange: &Exchange, found: &mut Replaced) -> String {
+        found.unranked = exchange.view.unranked;
         let mut text = format!("{}\n{}\n", exchange.about, exchange.got.status);
         for (name, value) in &exchange.got.headers {
             let value = match &**name {

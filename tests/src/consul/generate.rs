@@ -234,7 +234,7 @@ fn sending(method: &str, target: &str, body: Option<&str>) -> Sending {
         method: method.to_owned(),
         target: target.to_owned(),
         body: body.map(str::to_owned),
-        view: View::default(),
+        view: View { unranked: true, ..View::default() },
         ..Sending::default()
     }
 }
