@@ -25,15 +25,11 @@ pub fn text(message: &Message) -> String {
         Message::NeverStarts { source } => {
             format!("will never start: \"{source}\" has ended without the event it waits for")
         }
-        Message::GaveUpWaiting { after } => {
-            format!("gave up: its trigger has not come within {}", t(after))
-        }
+        Message::GaveUpWaiting { after } => format!("gave up: no trigger within {}", t(after)),
         Message::HooksCut { after } => {
             format!("waited {} for the jobs that react to its stopping; going on", t(after))
         }
-        Message::KilledAfter { after } => {
-            format!("killed: still running {} after its stop signal", t(after))
-        }
+        Message::KilledAfter { after } => format!("killed {} after its stop signal", t(after)),
         Message::StopBudgetSpent { after, phase } => {
             format!("killed: the stop timeout of {} is spent {}", t(after), phase_text(*phase))
         }
@@ -51,32 +47,16 @@ pub fn text(message: &Message) -> String {
             format!("cannot use Consul, trying on: {}", failure_text(failure))
         }
         Message::Registered { service } => format!("registered in Consul as {service}"),
-        Message::RegistrationLost { service } => {
-            format!("Consul has forgotten {service}: registering it again")
-        }
+        Message::RegistrationLost { service } => format!("registering {service} again: it is gone"),
         Message::Deregistered { service } => format!("{service} is out of Consul"),
         Message::DeregistrationAbandoned { service } => {
             format!("cannot take {service} out of Consul in time: going on without")
         }
         Message::WatchChanged { watch, count } => format!("watch {watch}: {count} now"),
-        Message::LockGranted { lock, token, quiet } if quiet.is_zero() => {
-            format!("lock {lock}: granted, token {token}")
-        }
-        Message::LockGranted { lock, token, quiet } => format!(
-            "lock {lock}: granted, token {token}; quiet for {} until an old holder has certainly gone",
-            duration_text(*quiet)
-        ),
+        Message::LockGranted { lock, token, quiet } => granted_text(lock, *token, *quiet),
         Message::LockHeld { lock, token } => format!("lock {lock}: held, token {token}"),
         Message::LockLost { lock, reason } => {
-            let reason = match reason {
-                LossReason::Deadline => "no renewal was answered in time",
-                LossReason::SessionGone => "Consul does not know the session any more",
-                LossReason::KeyGone => "the key is not held by this session any more",
-                LossReason::Unhealthy => "the job that must be healthy was not for too long",
-                LossReason::GivenUp => "given up",
-                LossReason::Stopping => "the supervisor stops",
-            };
-            format!("lock {lock}: the term ends, {reason}")
+            format!("lock {lock}: the term ends, {}", loss_text(*reason))
         }
         Message::WatchStale { watch } => {
             format!("watch {watch}: out of reach for too long, the last reading is kept")
@@ -85,6 +65,27 @@ pub fn text(message: &Message) -> String {
         Message::ReloadRefused { reason } => {
             format!("cannot use the new configuration, the old one stays in force: {reason}")
         }
+    }
+}
+
+fn granted_text(lock: &str, token: u64, quiet: Duration) -> String {
+    let quiet = match quiet.is_zero() {
+        true => String::new(),
+        false => {
+            format!("; quiet for {} until an old holder has certainly gone", duration_text(quiet))
+        }
+    };
+    format!("lock {lock}: granted, token {token}{quiet}")
+}
+
+fn loss_text(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::Deadline => "no renewal was answered in time",
+        LossReason::SessionGone => "Consul does not know the session any more",
+        LossReason::KeyGone => "the key is not held by this session any more",
+        LossReason::Unhealthy => "the job that must be healthy was not for too long",
+        LossReason::GivenUp => "given up",
+        LossReason::Stopping => "the supervisor stops",
     }
 }
 
