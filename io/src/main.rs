@@ -13,12 +13,13 @@ use steersman_engine::front::{self, Colours, Loaded};
 const STATUS_BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    // First of all: PID 1 never gets a signal that nobody has asked for.
+    process::hold_signals();
     ExitCode::from(cli::main(run))
 }
 
 /// Runs a configuration to its end.
 fn run(options: RunOptions) -> u8 {
-    process::hold_signals();
     for argument in &options.ignored {
         cli::complain(&format!("ignores the argument \"{argument}\", as v3 did"));
     }
