@@ -6,7 +6,7 @@
 mod commands;
 mod execute;
 pub mod flags;
-#[cfg(test)]
+#[cfg(all(test, feature = "sim"))]
 mod pages;
 mod show;
 #[cfg(feature = "sim")]

@@ -1,4 +1,5 @@
-//! The reference pages that are made from the program: the test writes them when asked to.
+//! The reference pages that are made from the program: the test writes them when asked to. Without
+//! the simulator the program has fewer commands than the page.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -29,8 +30,6 @@ fn flag_row(flag: &Flag) -> String {
     format!("| `-{}`{} | {} |\n", flag.name, value.replace('|', "\\|"), flag.help)
 }
 
-// Without the simulator the program has fewer commands than the page.
-#[cfg(feature = "sim")]
 #[test]
 fn page_of_the_command_line_is_current() {
     let mut page = String::from(

@@ -106,11 +106,11 @@ impl Ring {
             full.frames.shrink_to_fit();
         }
         let mut state = Vec::new();
-        append(&mut state, engine);
-        let start = if state.len() > self.segment_bytes_max() / STATE_SHARE {
-            Start::Unknown
-        } else {
-            Start::State(state.into())
+        let room = self.segment_bytes_max() / STATE_SHARE;
+        // Of a machine that is too large no more is written than there is room for.
+        let start = match append_within(&mut state, engine, room) {
+            Ok(()) => Start::State(state.into()),
+            Err(_) => Start::Unknown,
         };
         self.segments.push_back(Segment { start, frames: Vec::new(), steps: 0 });
     }
@@ -161,22 +161,45 @@ impl Ring {
 
 /// Appends a value in its compact form.
 fn append(to: &mut Vec<u8>, value: &impl Serialize) {
-    // Writing to memory cannot fail, and every value of the engine has a form.
-    let _ = postcard::serialize_with_flavor(value, Appending(to));
+    // Every value of the engine has a form, and there is no limit.
+    let _ = append_within(to, value, usize::MAX);
 }
 
-struct Appending<'a>(&'a mut Vec<u8>);
+/// Appends a value, unless more than `bytes_max` bytes would be there then.
+fn append_within(
+    to: &mut Vec<u8>,
+    value: &impl Serialize,
+    bytes_max: usize,
+) -> postcard::Result<()> {
+    postcard::serialize_with_flavor(value, Appending { to, bytes_max })
+}
+
+struct Appending<'a> {
+    to: &'a mut Vec<u8>,
+    bytes_max: usize,
+}
+
+impl Appending<'_> {
+    fn check(&self, more: usize) -> postcard::Result<()> {
+        if self.to.len().saturating_add(more) > self.bytes_max {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        Ok(())
+    }
+}
 
 impl Flavor for Appending<'_> {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
+        self.check(1)?;
+        self.to.push(byte);
         Ok(())
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        self.check(bytes.len())?;
+        self.to.extend_from_slice(bytes);
         Ok(())
     }
 
