@@ -207,7 +207,7 @@ impl<C: Companions> Driver<C> {
             self.settle();
             self.journal.flush();
             self.timer.set(self.engine.next_wakeup());
-            if !is_settled && self.pending.is_empty() {
+            if !is_settled && self.pending.is_empty() && !self.processes.is_starting() {
                 process::forget_startup();
                 is_settled = true;
             }
