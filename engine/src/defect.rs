@@ -241,6 +241,40 @@ defects! {
     ScheduleRepeats,
     /// After a pause the age of a term is looked at when its timer's turn comes.
     LockAgeSeenLate,
+    /// A term outlives its last confirmed renewal.
+    LockDeadlineIgnored,
+    /// A lock is given back before its process has gone.
+    LockReleasedTooEarly,
+    /// A session that is gone ends no term.
+    SessionLossIgnored,
+    /// A new holder never keeps quiet.
+    NoQuietTime,
+    /// A holder that stops only lets its session go.
+    LockNotReleased,
+    /// Every try makes a new session.
+    SessionPerTry,
+    /// The end of a term stops nothing.
+    LockJobsNotStopped,
+    /// The fencing token of a term is not that of its grant.
+    TokenNotFromTheGrant,
+    /// Maintenance keeps the lock.
+    LockKeptInMaintenance,
+    /// Every reload hands the locks over.
+    ReloadEndsTerms,
+    /// The processes of a lost lock have the ordinary patience.
+    LockKillTooLate,
+    /// A failing check lets the time to live run out.
+    FailureNotReported,
+    /// The end of a process lets the time to live run out.
+    CrashNotReported,
+    /// A stop does not wait until its service is out of the catalog.
+    NotWithdrawn,
+    /// The first reading of a watch is no event.
+    FirstReadingSilent,
+    /// A watch announces every reading.
+    EveryReadingIsAChange,
+    /// Every change of a watched set is a further run.
+    ChangesQueueUp,
     /// A value for an unknown metric is swallowed.
     UnknownMetricSwallowed,
 }

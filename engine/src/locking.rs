@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Lock, Takeover};
 use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Entry, Owner};
+use crate::defect::Defect;
 use crate::effect::{Effect, Level, Message};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
@@ -376,6 +377,9 @@ impl Engine {
 
     /// Consul does not know the session any more.
     fn on_session_lost(&mut self, lock: LockId) {
+        if self.planted(Defect::SessionLossIgnored) {
+            return self.on_renewed(lock);
+        }
         let Some(state) = self.lock_mut(lock) else { return };
         state.session = None;
         match state.standing {
@@ -414,7 +418,11 @@ impl Engine {
     /// Looks again after a while: the key is barred, somebody was quicker, or the answer is open.
     fn stand_later(&mut self, lock: LockId) {
         let (seed, now) = (self.seed, self.now.mono);
+        let is_wasteful = self.planted(Defect::SessionPerTry);
         let Some(state) = self.lock_mut(lock) else { return };
+        if is_wasteful {
+            state.session = None;
+        }
         state.index = 0;
         state.attempt = state.attempt.saturating_add(1);
         let key = mix(u64::from(lock.0) | 4 << 60, u64::from(state.key_nth));
@@ -454,6 +462,11 @@ impl Engine {
             Some(Standing::Candidate) if holder.is_none() => self.acquire(lock),
             Some(Standing::Candidate) => self.read_on(lock),
             Some(Standing::Quiet | Standing::Leading) if is_ours => self.read_on(lock),
+            Some(Standing::Quiet | Standing::Leading)
+                if self.planted(Defect::SessionLossIgnored) =>
+            {
+                self.read_on(lock);
+            }
             Some(Standing::Quiet | Standing::Leading) => self.demote(lock, LossReason::KeyGone),
             Some(Standing::Idle | Standing::Demoting | Standing::Vacating) | None => {}
         }
@@ -495,7 +508,7 @@ impl Engine {
         self.log(Level::Info, None, Message::LockGranted { lock: name, token, quiet });
         self.renew(lock);
         self.read_on(lock);
-        if quiet.is_zero() {
+        if quiet.is_zero() || self.planted(Defect::NoQuietTime) {
             self.begin_term(lock);
         } else {
             self.timers.arm_lock(lock, LockTimer::Quiet, now + quiet);

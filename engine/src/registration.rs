@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{CheckStatus, Name};
 use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Owner, Registration};
+use crate::defect::Defect;
 use crate::effect::{Effect, Level, Message};
 use crate::engine::Engine;
 use crate::id::JobId;
@@ -128,6 +129,7 @@ impl Engine {
 
     /// A health check was judged; every pass is worth a report when the last one is old.
     pub(crate) fn report_health(&mut self, job: JobId, is_passed: bool, output: Box<str>) {
+        let is_silent = self.planted(Defect::FailureNotReported);
         let Some(slot) = self.slot_mut(job) else { return };
         if slot.spec.service.is_none() {
             return;
@@ -136,7 +138,9 @@ impl Engine {
         match (is_passed, slot.health, catalog.wanted) {
             (true, _, Some(CheckStatus::Passing)) => {}
             (true, _, _) => catalog.want(CheckStatus::Passing, "".into()),
-            (false, Health::Unhealthy, Some(_)) => catalog.want(CheckStatus::Critical, output),
+            (false, Health::Unhealthy, Some(_)) if !is_silent => {
+                catalog.want(CheckStatus::Critical, output);
+            }
             (false, _, _) => return,
         }
         self.pursue(job);
@@ -144,6 +148,9 @@ impl Engine {
 
     /// The process that a registration stands for has ended: critical, at once.
     pub(crate) fn report_end(&mut self, job: JobId, status: ExitStatus) {
+        if self.planted(Defect::CrashNotReported) {
+            return;
+        }
         let Some(slot) = self.slot_mut(job) else { return };
         if slot.spec.service.is_none() || slot.catalog.wanted.is_none() {
             return;
@@ -379,6 +386,9 @@ impl Engine {
 
     /// Takes a stopping job out of the catalog; tells whether its process has to wait for that.
     pub(crate) fn withdraw(&mut self, job: JobId) -> bool {
+        if self.planted(Defect::NotWithdrawn) {
+            return false;
+        }
         let Some(slot) = self.slot_mut(job) else { return false };
         if !slot.catalog.may_be_there() {
             return false;

@@ -41,6 +41,7 @@ impl Engine {
     pub(crate) fn begin_term(&mut self, lock: LockId) {
         let now = self.now.mono;
         let is_careless = self.planted(Defect::LockAgeSeenLate);
+        let is_forged = self.planted(Defect::TokenNotFromTheGrant);
         let Some(state) = self.lock_mut(lock) else { return };
         if state.standing != Standing::Quiet {
             return;
@@ -51,7 +52,8 @@ impl Engine {
         }
         state.standing = Standing::Leading;
         state.led_since = now;
-        let (name, token) = (state.spec.name.clone(), state.token);
+        let token = if is_forged { 1 } else { state.token };
+        let name = state.spec.name.clone();
         let until_ms = state.demote_at().0 / 1_000_000;
         let token_name = variable::of_job("CONTAINERPILOT_LOCK", &name, "TOKEN");
         self.set_variable(token_name, Some(format!("{token}").into()));
@@ -99,6 +101,9 @@ impl Engine {
 
     /// The age of the last confirmed renewal has reached its limit.
     pub(crate) fn on_lock_deadline(&mut self, lock: LockId) {
+        if self.planted(Defect::LockDeadlineIgnored) {
+            return;
+        }
         self.demote(lock, LossReason::Deadline);
     }
 
@@ -138,13 +143,19 @@ impl Engine {
     }
 
     fn end_held_job(&mut self, job: JobId, limit: crate::time::Time) {
+        if self.planted(Defect::LockJobsNotStopped) {
+            return;
+        }
         let is_running = self.stage == Stage::Running;
+        let is_patient = self.planted(Defect::LockKillTooLate);
         let Some(slot) = self.slot_mut(job) else { return };
         if slot.is_ended() || (slot.life == Life::Waiting && slot.pending == 0) {
             return;
         }
-        slot.stop_by = limit;
-        self.timers.arm(job, crate::timers::Timer::StopBy, limit);
+        if !is_patient {
+            slot.stop_by = limit;
+            self.timers.arm(job, crate::timers::Timer::StopBy, limit);
+        }
         let Some(slot) = self.slot_mut(job) else { return };
         if is_running && slot.successor == Successor::Nothing {
             slot.successor = Successor::Job { spec: slot.spec.clone(), start: false };
@@ -166,7 +177,8 @@ impl Engine {
         };
         let is_demoting =
             self.lock_state(lock).is_some_and(|state| state.standing == Standing::Demoting);
-        if is_demoting && self.wiring.held_jobs(lock).iter().all(is_gone) {
+        let is_hasty = self.planted(Defect::LockReleasedTooEarly);
+        if is_demoting && (is_hasty || self.wiring.held_jobs(lock).iter().all(is_gone)) {
             self.vacate(lock);
         }
     }
@@ -188,6 +200,7 @@ impl Engine {
     /// Releases the key in order, so that nobody has to wait for the lock delay; then the session
     /// goes.
     pub(crate) fn vacate(&mut self, lock: LockId) {
+        let is_rude = self.planted(Defect::LockNotReleased);
         let Some(state) = self.lock_mut(lock) else { return };
         let was_holding = state.standing == Standing::Demoting;
         state.standing = Standing::Vacating;
@@ -203,7 +216,7 @@ impl Engine {
             }
             return;
         };
-        if was_holding {
+        if was_holding && !is_rude {
             let value = state.spec.value.clone().unwrap_or_default();
             let key = state.spec.key.clone();
             let request = ConsulRequest::Release { key, session, value };
@@ -287,6 +300,9 @@ impl Engine {
 
     /// Gives up every lock: maintenance, or the end.
     pub(crate) fn give_up_locks(&mut self, reason: LossReason) {
+        if self.planted(Defect::LockKeptInMaintenance) && reason == LossReason::GivenUp {
+            return;
+        }
         for index in 0..self.locks.len() {
             let lock = LockId(index as u16);
             if let Some(state) = self.lock_mut(lock) {
@@ -310,12 +326,13 @@ impl Engine {
     /// Puts the locks of a configuration in place; one that is the same keeps its term, one that
     /// changed or went is handed over in order.
     pub(crate) fn adopt_locks(&mut self) {
+        let is_hasty = self.planted(Defect::ReloadEndsTerms);
         let specs = self.config.locks.clone();
         let mut kept: Vec<LockState> = core::mem::take(&mut self.locks);
         for state in &mut kept {
             let new = specs.iter().find(|spec| spec.name == state.spec.name);
             state.is_removed = new.is_none();
-            state.successor = new.filter(|spec| **spec != state.spec).cloned();
+            state.successor = new.filter(|spec| **spec != state.spec || is_hasty).cloned();
             if state.standing == Standing::Idle
                 && let Some(spec) = state.successor.take()
             {

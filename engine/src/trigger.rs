@@ -152,10 +152,11 @@ impl Engine {
         }
         let is_merging = self.planted(Defect::TriggersMerged);
         let is_piling = self.planted(Defect::TicksPileUp);
+        let is_queueing = self.planted(Defect::ChangesQueueUp);
         let is_unbounded = self.planted(Defect::PendingUnbounded);
         let Some(slot) = self.slot_mut(job) else { return };
         match merge {
-            Merge::Latest if !is_piling => slot.pending = 1,
+            Merge::Latest if !is_piling && !is_queueing => slot.pending = 1,
             Merge::Queue if is_merging => slot.pending = 1,
             Merge::Queue | Merge::Latest
                 if slot.pending < limits::PENDING_STARTS_MAX || is_unbounded =>

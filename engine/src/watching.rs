@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Watch, WatchTarget};
 use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Owner, Reading};
+use crate::defect::Defect;
 use crate::effect::{Effect, Level, Message};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
@@ -209,10 +210,14 @@ impl Engine {
 
     /// Announces a reading that differs, at once or when it has stayed the same for long enough.
     fn consider(&mut self, watch: WatchId, reading: Reading) {
+        let is_silent = self.planted(Defect::FirstReadingSilent);
+        let is_chatty = self.planted(Defect::EveryReadingIsAChange);
         let Some(state) = self.watches.get_mut(watch.index()) else { return };
-        if state.announced.as_ref() == Some(&reading) {
+        if state.announced.as_ref() == Some(&reading) && !is_chatty {
             state.settling = None;
             self.timers.stop_watch(watch, WatchTimer::Settle);
+        } else if is_silent && state.announced.is_none() {
+            state.announced = Some(reading);
         } else if state.spec.settle.is_zero() || state.announced.is_none() {
             self.announce(watch, reading);
         } else if state.settling.as_ref() != Some(&reading) {

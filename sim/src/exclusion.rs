@@ -12,6 +12,10 @@ use crate::agenda::NodeId;
 /// How long a supervisor that was held up may take to end what it should have ended meanwhile.
 const AWAKE_AFTER: Duration = Duration::from_millis(500);
 
+/// How long a start may still take that was under way when the node was held up: nobody can call it
+/// back, only kill it when it is there.
+const START_UNDER_WAY: Duration = Duration::from_secs(5);
+
 /// Who runs what under which key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exclusion {
@@ -96,7 +100,9 @@ impl Exclusion {
             term.live.keys().filter(|(owner, _)| *owner != node).copied().collect();
         term.live.insert((node, run), true);
         for (owner, _) in &others {
-            if is_excused(held.get(owner).copied(), at) {
+            let is_excused = is_excused(held.get(owner).copied(), at, AWAKE_AFTER)
+                || is_excused(held.get(&node).copied(), at, START_UNDER_WAY);
+            if is_excused {
                 self.excused += 1;
             } else {
                 return Some(format!("\"{job}\" runs on two nodes under one lock \"{key}\""));
@@ -137,10 +143,10 @@ impl Exclusion {
     }
 }
 
-fn is_excused(held: Option<Held>, at: Time) -> bool {
+fn is_excused(held: Option<Held>, at: Time, grace: Duration) -> bool {
     match held {
         Some(Held::Now) => true,
-        Some(Held::Until(until)) => at.since(until) <= AWAKE_AFTER,
+        Some(Held::Until(until)) => at.since(until) <= grace,
         None => false,
     }
 }

@@ -285,7 +285,6 @@ fn many_candidates_have_one_session_each(lab: Lab) {
     assert!((1..=30).contains(&count), "{count} sessions");
     fleet.act(leader, Action::Crash);
     fleet.await_runner(JOB, FAILOVER, others(leader));
-    fleet.run_for(secs(100));
     let sessions = fleet.read("/v1/session/list?stale");
     let count = sessions.as_array().map_or(0, Vec::len);
     assert!((1..=30).contains(&count), "{count} sessions");

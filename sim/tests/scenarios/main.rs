@@ -10,6 +10,7 @@
 //! - `reloading`: the difference and nothing else
 //! - `isolation`: one stuck thing disturbs no other
 //! - `controlling`: the control plane
+//! - `registering`: registration and watches, with a model of Consul
 //! - `locking`: locks on several nodes, with a model of Consul
 //! - `defects`: which scenario sees which defect
 
@@ -21,6 +22,7 @@ mod isolation;
 mod lab;
 mod locking;
 mod maintenance;
+mod registering;
 mod reloading;
 mod restarting;
 mod starting;
@@ -38,4 +40,5 @@ pub(crate) const ALL: &[&[lab::Scenario]] = &[
     isolation::ALL,
     controlling::ALL,
     locking::ALL,
+    registering::ALL,
 ];
