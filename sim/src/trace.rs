@@ -1,8 +1,8 @@
-//! Traces of simulated runs: what decided the run, and every step of it, so that it can be repeated
-//! anywhere and the first difference be named.
+//! Traces of simulated runs: what decided the run, and every step of it, so that it can be
+//! repeated anywhere and the first difference be named.
 //!
-//! JSON lines, like the traces of one supervisor ([`steersman_engine::trace`]), with another mark in
-//! the first line.
+//! JSON lines, like the traces of one supervisor ([`steersman_engine::trace`]), with another mark
+//! in the first line.
 
 use core::fmt;
 use std::io::{self, BufRead, Write};

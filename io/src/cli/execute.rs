@@ -260,8 +260,8 @@ fn simulate(simulation: super::simulate::Simulation) -> Outcomes {
     Ok(status)
 }
 
-/// Repeats a simulated run, and shows a recorded one as a page when asked to; none leaves the rest to
-/// the engine.
+/// Repeats a simulated run, and shows a recorded one as a page when asked to; none leaves the rest
+/// to the engine.
 #[cfg(feature = "sim")]
 fn replay_simulated(
     file: &str,

@@ -23,8 +23,8 @@ pub struct ReplayOptions {
     pub html: Option<String>,
 }
 
-/// Repeats the trace of a simulated run and gives the exit status; none when it is the recording of a
-/// supervisor, which the engine repeats by itself: then only its page is written.
+/// Repeats the trace of a simulated run and gives the exit status; none when it is the recording of
+/// a supervisor, which the engine repeats by itself: then only its page is written.
 ///
 /// # Errors
 /// What the reader and the writers say.

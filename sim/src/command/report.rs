@@ -135,7 +135,8 @@ impl Report<'_> {
         let rate = (found.inputs as f64 / seconds) as u64;
         let _ = writeln!(
             text,
-            "{}: {} nodes, {jobs} jobs; {} runs, {} inputs, {:.1} simulated hours in {seconds:.2} s \
+            "{}: {} nodes, {jobs} jobs; {} runs, {} inputs, {:.1} simulated hours in \
+             {seconds:.2} s \
              ({} inputs a second); fingerprint {}",
             self.file,
             self.search.setting.nodes.len(),

@@ -11,7 +11,7 @@ use steersman_engine::input::{Control, ExitStatus};
 use steersman_engine::{RunKind, Time};
 
 use crate::explore::manner::{Answer, Manner, Span, Way};
-use crate::explore::plan::{Deed, Plan, Setting, When};
+use crate::explore::plan::{Deed, NodeSpec, Plan, Setting, When};
 use crate::random::{Random, mix};
 use crate::script::{Child, Director, Role, Script};
 use crate::world::Action;
@@ -262,62 +262,72 @@ fn draw_deeds(
         for nth in 0..random.stream("times").below(times + 1) {
             let random = random.keyed(nth);
             let at = Time(random.stream("at").below(nanos));
-            let mut put = |at: Time, action: Action| {
+            draw_deed(*fault, node, random, (at, trouble), &mut |at, action| {
                 deeds.push(Deed { when: When::At(at), node: node.name.clone(), action });
-            };
-            let later = at + Span::millis(1, 20_000).draw(random.stream("later"));
-            match fault {
-                Fault::Stop | Fault::StopAgain => {
-                    let int = random.stream("int").happens(100_000);
-                    let signal = if int { SignalName::Int } else { SignalName::Term };
-                    put(at, Action::Signal(signal));
-                }
-                Fault::Signal => {
-                    let all = [SignalName::Hup, SignalName::Usr2, SignalName::Usr1];
-                    let signal = random.stream("which").pick(&all).copied();
-                    put(at, Action::Signal(signal.unwrap_or(SignalName::Hup)));
-                }
-                Fault::Reload => {
-                    let all = random.stream("all").happens(500_000);
-                    put(at, Action::Control(Control::Reload { all }));
-                }
-                Fault::BadReload => {
-                    put(at, Action::WriteConfig(Err(Box::from("line 1: cannot read this"))));
-                    put(at + Duration::from_nanos(1), reload());
-                    put(later, Action::WriteConfig(Ok(node.config.clone())));
-                    put(later + Duration::from_nanos(1), reload());
-                }
-                Fault::Maintenance => {
-                    put(at, Action::Control(Control::Maintenance(true)));
-                    put(later, Action::Control(Control::Maintenance(false)));
-                }
-                Fault::Meddling => {
-                    let Some(job) = random.stream("job").pick(&node.config.jobs) else { continue };
-                    let job = Box::from(&*job.name);
-                    let command = match random.stream("verb").below(2) {
-                        0 => Control::RestartJob { job },
-                        _ => Control::SignalJob { job, signal: Signal::TERM },
-                    };
-                    put(at, Action::Control(command));
-                }
-                Fault::Pause => {
-                    put(at, Action::Pause);
-                    put(later.min(Time(nanos)).max(at), Action::Resume);
-                }
-                Fault::ClockStep => {
-                    let by = Span::millis(1_000, 100_000_000).draw(random.stream("by"));
-                    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-                    let back = random.stream("back").happens(500_000);
-                    put(at, Action::StepWall(if back { -by } else { by }));
-                }
-                Fault::ClockRate => {
-                    let all = [-100_000, -500, 500, 100_000];
-                    let rate = random.stream("rate").pick(&all).copied();
-                    put(at, Action::ClockRate(rate.unwrap_or(500)));
-                }
-                _ => {}
-            }
+            });
         }
+    }
+}
+
+/// Draws one thing that is done from outside, or several that belong together.
+fn draw_deed(
+    fault: Fault,
+    node: &NodeSpec,
+    random: Random,
+    (at, trouble): (Time, Duration),
+    put: &mut dyn FnMut(Time, Action),
+) {
+    let later = at + Span::millis(1, 20_000).draw(random.stream("later"));
+    match fault {
+        Fault::Stop | Fault::StopAgain => {
+            let int = random.stream("int").happens(100_000);
+            let signal = if int { SignalName::Int } else { SignalName::Term };
+            put(at, Action::Signal(signal));
+        }
+        Fault::Signal => {
+            let all = [SignalName::Hup, SignalName::Usr2, SignalName::Usr1];
+            let signal = random.stream("which").pick(&all).copied();
+            put(at, Action::Signal(signal.unwrap_or(SignalName::Hup)));
+        }
+        Fault::Reload => {
+            let all = random.stream("all").happens(500_000);
+            put(at, Action::Control(Control::Reload { all }));
+        }
+        Fault::BadReload => {
+            put(at, Action::WriteConfig(Err(Box::from("line 1: cannot read this"))));
+            put(at + Duration::from_nanos(1), reload());
+            put(later, Action::WriteConfig(Ok(node.config.clone())));
+            put(later + Duration::from_nanos(1), reload());
+        }
+        Fault::Maintenance => {
+            put(at, Action::Control(Control::Maintenance(true)));
+            put(later, Action::Control(Control::Maintenance(false)));
+        }
+        Fault::Meddling => {
+            let Some(job) = random.stream("job").pick(&node.config.jobs) else { return };
+            let job = Box::from(&*job.name);
+            let command = match random.stream("verb").below(2) {
+                0 => Control::RestartJob { job },
+                _ => Control::SignalJob { job, signal: Signal::TERM },
+            };
+            put(at, Action::Control(command));
+        }
+        Fault::Pause => {
+            put(at, Action::Pause);
+            put(later.min(Time(0) + trouble).max(at), Action::Resume);
+        }
+        Fault::ClockStep => {
+            let by = Span::millis(1_000, 100_000_000).draw(random.stream("by"));
+            let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+            let back = random.stream("back").happens(500_000);
+            put(at, Action::StepWall(if back { -by } else { by }));
+        }
+        Fault::ClockRate => {
+            let all = [-100_000, -500, 500, 100_000];
+            let rate = random.stream("rate").pick(&all).copied();
+            put(at, Action::ClockRate(rate.unwrap_or(500)));
+        }
+        _ => {}
     }
 }
 

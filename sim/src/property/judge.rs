@@ -180,7 +180,7 @@ impl Judge {
             let due = self.calm_from + *within;
             let late = watch.held.is_none_or(|held| held > due);
             if late && now >= due {
-                self.accuse(index, due, "is still not so");
+                self.accuse(index, now, "is still not so");
             }
         }
     }

@@ -1,26 +1,23 @@
 //! From the text of a scenario to the scenario.
 
+mod parts;
+mod trouble;
+
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use steersman_engine::config::{Config, Signal};
-use steersman_engine::event::SignalName;
+use steersman_engine::config::Config;
 use steersman_engine::front::document::{Document, Tree, TreeValue, suggestion};
 use steersman_engine::front::{self, Diagnostic, Interface, Surroundings};
-use steersman_engine::input::{Control, ExitStatus};
-use steersman_engine::{RunKind, Time};
 
 use super::block::{Block, Key, Reader, key};
 use super::{ReadFile, Scenario};
-use crate::explore::manner::{Answer, Manner, Way};
-use crate::explore::{Fault, FaultSet, Limits, Manners, NodeSpec, Scripted, Setting, Span};
+use crate::explore::{FaultSet, Limits, Manners, NodeSpec, Setting};
 use crate::property::expression::fits;
 use crate::property::source::Culprit;
 use crate::property::{Demand, PropertySource, SuiteSource};
-use crate::script::Child;
-use crate::world::Action;
 
 pub(super) const TOP: &[Key] = &[
     key("title", "text", "What the scenario is about."),
@@ -288,287 +285,6 @@ impl Decoder<'_> {
         Surroundings { env, interfaces, hostname: name.to_owned() }
     }
 
-    fn processes(&mut self, tree: &Tree, manners: &mut Manners) {
-        for (pattern, at, value) in self.reader.members(tree, "`processes`").unwrap_or_default() {
-            let owner = format!("process \"{pattern}\"");
-            let Some(block) = self.reader.open(value, PROCESS, &owner) else { continue };
-            let (node, job) = pattern.split_once('/').unwrap_or(("*", pattern));
-            let is_it =
-                |role: &(Arc<str>, Arc<str>, RunKind)| fits(node, &role.0) && fits(job, &role.1);
-            let mut is_used = false;
-            for (role, manner) in manners.iter_mut().filter(|(role, _)| is_it(role)) {
-                is_used = true;
-                match role.2 {
-                    RunKind::Main => self.main_manner(&block, manner),
-                    RunKind::Check => self.check_manner(&block, manner),
-                }
-            }
-            if !is_used && !self.nodes.is_empty() {
-                let jobs = self.nodes.iter().flat_map(|node| &node.config.jobs);
-                let names: Vec<&str> = jobs.map(|job| &*job.name).collect();
-                let help = suggestion(job, names.iter().copied());
-                let message = format!("cannot find a job that fits \"{pattern}\"");
-                self.reader.blame("unknown-job", at, message, help.as_deref());
-            }
-        }
-    }
-
-    fn main_manner(&mut self, block: &Block<'_>, manner: &mut Manner) {
-        let label = |name: &str| format!("`{name}` of {}", block.owner);
-        if let Some(start) = block.get("start").and_then(|it| self.reader.span(it, &label("start")))
-        {
-            manner.start = start;
-        }
-        if let Some(share) =
-            block.get("startFails").and_then(|it| self.reader.share(it, &label("startFails")))
-        {
-            manner.start_fails_ppm = share;
-        }
-        let run = match block.get("run") {
-            Some(Tree { value: TreeValue::Text(text), .. }) if text == "forever" => Some(None),
-            Some(run) => self.reader.span(run, &label("run")).map(Some),
-            None => None,
-        };
-        let ends = block.get("exit").map(|exit| self.ends(exit, &label("exit")));
-        if run.is_some() || ends.is_some() {
-            let after = run.unwrap_or(Some(Span::exactly(Duration::from_millis(100))));
-            let ends = ends.unwrap_or_else(|| vec![(1, ExitStatus::Code(0))]);
-            manner.ways = match after {
-                None => vec![(1, Way::Endless)],
-                Some(after) => ends
-                    .into_iter()
-                    .map(|(weight, status)| (weight, Way::Ends { after, status }))
-                    .collect(),
-            };
-        }
-        if let Some(stop) = block.get("stop") {
-            let answer = match &stop.value {
-                TreeValue::Text(text) if text == "dies" => Some(Answer::Dies),
-                TreeValue::Text(text) if text == "ignores" => Some(Answer::Ignores),
-                _ => self
-                    .reader
-                    .span(stop, &label("stop"))
-                    .map(|after| Answer::Ends { after, status: ExitStatus::Code(0) }),
-            };
-            manner.answers = answer.into_iter().map(|answer| (1, answer)).collect();
-        }
-        if let Some(share) =
-            block.get("leaves").and_then(|it| self.reader.share(it, &label("leaves")))
-        {
-            manner.leaves = (share, Child { lasts: None, polite: true });
-        }
-    }
-
-    /// Reads a status, a signal, or a block of them with weights.
-    fn ends(&mut self, tree: &Tree, label: &str) -> Vec<(u32, ExitStatus)> {
-        match &tree.value {
-            TreeValue::Number(_) => {
-                let code = self.reader.number(tree, label, 0.0, 255.0);
-                code.map(|code| (1, ExitStatus::Code(code as u8))).into_iter().collect()
-            }
-            TreeValue::Text(text) => {
-                let end = self.end_of(text, tree.span, label);
-                end.map(|end| (1, end)).into_iter().collect()
-            }
-            _ => {
-                let mut ends = Vec::new();
-                for (name, at, weight) in self.reader.members(tree, label).unwrap_or_default() {
-                    let end = self.end_of(name, at, label);
-                    let weight = self.reader.number(weight, label, 0.0, 1e6);
-                    if let (Some(end), Some(weight)) = (end, weight) {
-                        ends.push(((weight * 1000.0).round() as u32, end));
-                    }
-                }
-                ends
-            }
-        }
-    }
-
-    fn end_of(&mut self, text: &str, at: (usize, usize), label: &str) -> Option<ExitStatus> {
-        if let Ok(code) = text.parse() {
-            return Some(ExitStatus::Code(code));
-        }
-        let signal = signal_number(text);
-        if signal.is_none() {
-            let message = format!("cannot use \"{text}\" as {label}");
-            let help = "write a status from 0 to 255, or a signal such as \"SIGKILL\"";
-            self.reader.blame("bad-value", at, message, Some(help));
-        }
-        signal.map(|signal| ExitStatus::Signal(signal.0))
-    }
-
-    fn check_manner(&mut self, block: &Block<'_>, manner: &mut Manner) {
-        let Some(tree) = block.get("check") else { return };
-        let owner = format!("the check of {}", block.owner);
-        let Some(check) = self.reader.open(tree, CHECK, &owner) else { return };
-        let takes = check.get("takes").and_then(|it| self.reader.span(it, "`takes`"));
-        let after = takes.unwrap_or(Span::millis(10, 10));
-        let good = Way::Ends { after, status: ExitStatus::Code(0) };
-        let bad = Way::Ends { after, status: ExitStatus::Code(1) };
-        let fails = check.get("fails").and_then(|it| self.reader.share(it, "`fails`")).unwrap_or(0);
-        manner.ways = vec![(1_000_000 - fails, good), (fails, bad)];
-        if let Some(output) = check.get("output").and_then(|it| self.reader.text(it, "`output`")) {
-            manner.output = Arc::from(output);
-        }
-        manner.spells.clear();
-        for (name, way) in [("failing", bad), ("hanging", Way::Endless)] {
-            let Some(tree) = check.get(name) else { continue };
-            for spell in self.reader.list(tree, &format!("`{name}` of {owner}")) {
-                if let Some(span) = self.reader.span(spell, &format!("`{name}` of {owner}")) {
-                    manner.spells.push((Time(0) + span.from, Time(0) + span.to, way));
-                }
-            }
-        }
-    }
-
-    fn faults(&mut self, tree: &Tree) -> Vec<Scripted> {
-        let mut scripted = Vec::new();
-        for fault in self.reader.list(tree, "`faults`") {
-            let Some(block) = self.reader.open(fault, FAULT, "a fault") else { continue };
-            let at = block.get("at").and_then(|at| self.reader.span(at, "`at` of a fault"));
-            let Some(at) = at else {
-                if block.get("at").is_none() {
-                    let start = (fault.span.0, fault.span.0 + 1);
-                    self.reader.blame(
-                        "missing-key",
-                        start,
-                        "cannot leave out `at` of a fault",
-                        None,
-                    );
-                }
-                continue;
-            };
-            let node = block.get("node").and_then(|node| self.reader.text(node, "`node`"));
-            let pattern = node.unwrap_or("*");
-            let nodes: Vec<NodeSpec> =
-                self.nodes.iter().filter(|node| fits(pattern, &node.name)).cloned().collect();
-            if nodes.is_empty() && !self.nodes.is_empty() {
-                let names: Vec<&str> = self.nodes.iter().map(|node| &*node.name).collect();
-                let help = suggestion(pattern, names.iter().copied());
-                let span = block.get("node").map_or(fault.span, |node| node.span);
-                let message = format!("cannot find a node that fits \"{pattern}\"");
-                self.reader.blame("unknown-node", span, message, help.as_deref());
-            }
-            for node in nodes {
-                let actions = self.actions(&block, &node);
-                scripted.extend(actions.map(|actions| Scripted {
-                    at,
-                    node: node.name.clone(),
-                    actions,
-                }));
-            }
-        }
-        scripted
-    }
-
-    fn actions(&mut self, block: &Block<'_>, node: &NodeSpec) -> Option<Vec<(Span, Action)>> {
-        let Some(what) = block.get("do") else {
-            let start = (block.span.0, block.span.0 + 1);
-            let help = format!("there are: {}", ACTIONS.join(", "));
-            self.reader.blame(
-                "missing-key",
-                start,
-                "cannot leave out `do` of a fault",
-                Some(&help),
-            );
-            return None;
-        };
-        let word = self.reader.text(what, "`do` of a fault")?;
-        let lasting = block.get("for").and_then(|it| self.reader.span(it, "`for` of a fault"));
-        let lasting = lasting.unwrap_or(Span::exactly(Duration::from_secs(10)));
-        let number = |reader: &mut Reader, name: &str, most: f64| {
-            let tree = block.get(name)?;
-            reader.number(tree, &format!("`{name}` of a fault"), -most, most)
-        };
-        let now = Span::exactly(Duration::ZERO);
-        let reload = |all| Action::Control(Control::Reload { all });
-        let maintenance = |on| Action::Control(Control::Maintenance(on));
-        Some(match word {
-            "stop" => vec![(now, Action::Signal(SignalName::Term))],
-            "signal" => vec![(now, Action::Signal(self.signal(block)?))],
-            "reload" => vec![(now, reload(false))],
-            "reload-all" => vec![(now, reload(true))],
-            "bad-reload" => vec![
-                (now, Action::WriteConfig(Err(Box::from("line 1: cannot read this")))),
-                (now, reload(false)),
-                (lasting, Action::WriteConfig(Ok(node.config.clone()))),
-                (now, reload(false)),
-            ],
-            "maintenance" => vec![(now, maintenance(true)), (lasting, maintenance(false))],
-            "restart" => {
-                vec![(now, Action::Control(Control::RestartJob { job: self.job(block)? }))]
-            }
-            "pause" => vec![(now, Action::Pause), (lasting, Action::Resume)],
-            "clock-step" => {
-                let by = number(&mut self.reader, "by", 1e9).unwrap_or(3600.0);
-                vec![(now, Action::StepWall((by * 1000.0) as i64))]
-            }
-            "clock-rate" => {
-                let rate = number(&mut self.reader, "rate", 500_000.0).unwrap_or(500.0);
-                vec![(now, Action::ClockRate(rate as i32))]
-            }
-            _ => {
-                let message = format!("cannot do \"{word}\": there is no such fault");
-                let help = suggestion(word, ACTIONS.iter().copied());
-                self.reader.blame("bad-value", what.span, message, help.as_deref());
-                return None;
-            }
-        })
-    }
-
-    fn signal(&mut self, block: &Block<'_>) -> Option<SignalName> {
-        const ALL: [SignalName; 5] = [
-            SignalName::Term,
-            SignalName::Int,
-            SignalName::Hup,
-            SignalName::Usr1,
-            SignalName::Usr2,
-        ];
-        let Some(tree) = block.get("signal") else { return Some(SignalName::Hup) };
-        let text = self.reader.text(tree, "`signal` of a fault")?;
-        let found = ALL.into_iter().find(|signal| signal.as_str() == text);
-        if found.is_none() {
-            let message = format!("cannot send \"{text}\" to a supervisor");
-            let help = suggestion(text, ALL.iter().map(|signal| signal.as_str()));
-            self.reader.blame("bad-value", tree.span, message, help.as_deref());
-        }
-        found
-    }
-
-    fn job(&mut self, block: &Block<'_>) -> Option<Box<str>> {
-        match block.get("job") {
-            Some(job) => self.reader.text(job, "`job` of a fault").map(Box::from),
-            None => {
-                let start = (block.span.0, block.span.0 + 1);
-                self.reader.blame("missing-key", start, "cannot restart without `job`", None);
-                None
-            }
-        }
-    }
-
-    fn swarm(&mut self, tree: &Tree) -> FaultSet {
-        let words: Vec<&Tree> = match &tree.value {
-            TreeValue::Text(text) if text == "all" => return FaultSet::EVERY,
-            TreeValue::Text(text) if text == "none" => return FaultSet::default(),
-            TreeValue::List(list) => list.iter().collect(),
-            _ => vec![tree],
-        };
-        let mut set = FaultSet::default();
-        for word in words {
-            let Some(text) = self.reader.text(word, "`swarm`") else { continue };
-            match Fault::ALL.iter().find(|fault| fault.as_str() == text) {
-                Some(fault) => set = set.with(*fault),
-                None => {
-                    let message = format!("cannot draw \"{text}\": there is no such fault");
-                    let all = Fault::ALL.iter().map(|fault| fault.as_str());
-                    let help = suggestion(text, all);
-                    self.reader.blame("bad-value", word.span, message, help.as_deref());
-                }
-            }
-        }
-        set
-    }
-
     fn limits(&mut self, tree: &Tree) -> Limits {
         let mut limits = Limits::default();
         let Some(block) = self.reader.open(tree, LIMITS, "`limits`") else { return limits };
@@ -704,22 +420,6 @@ type At = (usize, usize);
 struct Spans {
     facts: BTreeMap<Arc<str>, At>,
     properties: Vec<(At, At)>,
-}
-
-fn signal_number(text: &str) -> Option<Signal> {
-    let number = match text {
-        "SIGHUP" => 1,
-        "SIGINT" => 2,
-        "SIGQUIT" => 3,
-        "SIGABRT" => 6,
-        "SIGKILL" => 9,
-        "SIGUSR1" => 10,
-        "SIGSEGV" => 11,
-        "SIGUSR2" => 12,
-        "SIGTERM" => 15,
-        _ => return None,
-    };
-    Some(Signal(number))
 }
 
 /// Gives the path of a file that another names: beside it, unless it is absolute.

@@ -397,7 +397,10 @@ fn is_played(setting: &Setting, performance: &Performance, casting: &Casting) ->
 /// Ties a deed to the last thing that had happened to a process before it.
 fn tie(deed: &mut Deed, setting: &Setting, lines: &[Line]) {
     let When::At(at) = deed.when else { return };
+    // What another node did may go with that node.
+    let own = setting.node(&deed.node);
     let before = lines.iter().take_while(|line| line.at <= at);
+    let before = before.filter(|line| Some(line.node.index()) == own);
     let mut names = std::collections::BTreeMap::new();
     let mut found = None;
     for line in before {

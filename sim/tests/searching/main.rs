@@ -2,7 +2,11 @@
 //!
 //! - `power`: which planted defects a search finds, and how soon
 //! - `finding`: one defect from a plain configuration to a page
+//! - `scenarios`: scenario files, from their errors to the repetition of a trace
+//! - `page`: the page in a real browser
 
 mod finding;
+mod page;
 mod power;
 mod sample;
+mod scenarios;
