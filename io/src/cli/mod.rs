@@ -6,7 +6,8 @@
 mod commands;
 mod execute;
 pub mod flags;
-#[cfg(all(test, feature = "sim"))]
+#[cfg(feature = "sim")]
+#[cfg(test)]
 mod pages;
 mod show;
 #[cfg(feature = "sim")]
