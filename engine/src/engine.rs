@@ -16,9 +16,9 @@ use crate::event::{Code, Event, SignalName, Source};
 use crate::id::{JobId, RequestId, RunId, RunKind};
 use crate::input::Input;
 use crate::limits;
-use crate::locking::LockState;
+use crate::lock_state::LockState;
 use crate::random::mix;
-use crate::slot::{Slot, Successor};
+use crate::slot::Slot;
 use crate::term::LossReason;
 use crate::time::{Stamp, Time};
 use crate::timers::{Due, GlobalTimer, Timer, Timers};
@@ -232,7 +232,7 @@ impl Engine {
         Arc::make_mut(&mut self.config).jobs.iter_mut().for_each(redefine);
         for slot in &mut self.slots {
             redefine(&mut slot.spec);
-            if let Successor::Job { spec, .. } = &mut slot.successor {
+            if let crate::slot::Successor::Job { spec, .. } = &mut slot.successor {
                 redefine(spec);
             }
         }

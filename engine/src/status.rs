@@ -10,7 +10,7 @@ use crate::config::Name;
 use crate::engine::Stage;
 use crate::id::JobId;
 use crate::input::ExitStatus;
-use crate::locking::{LockState, Standing};
+use crate::lock_state::{LockState, Standing};
 use crate::slot::{Health, Life, Outcome, Process, Slot};
 use crate::timers::Timer;
 use crate::wiring::clauses_of;

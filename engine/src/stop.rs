@@ -6,23 +6,19 @@
 
 use core::time::Duration;
 
-use alloc::vec::Vec;
-
 use crate::config::Signal;
 use crate::defect::Defect;
-use crate::effect::{DropReason, Effect, Level, Message, ShutdownCause, StopPhase};
+use crate::effect::{DropReason, Effect, Level, Message, ShutdownCause};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
 use crate::id::JobId;
 use crate::input::ExitStatus;
-use crate::limits;
 use crate::slot::{Life, Outcome, Process, Successor, Told};
-use crate::term::LossReason;
 use crate::time::Time;
-use crate::timers::{GlobalTimer, Timer};
+use crate::timers::Timer;
 
 /// The status of a process that SIGKILL ended, as a shell shows it.
-const KILLED_STATUS: u8 = 137;
+pub(crate) const KILLED_STATUS: u8 = 137;
 
 impl Engine {
     /// Ends a job that has run for the last time by itself.
@@ -262,7 +258,7 @@ impl Engine {
         self.kill(job);
     }
 
-    fn kill(&mut self, job: JobId) {
+    pub(crate) fn kill(&mut self, job: JobId) {
         let is_stopping = matches!(self.stage, Stage::Stopping { .. });
         let Some(slot) = self.slot_mut(job) else { return };
         if slot.process == Process::None {
@@ -366,70 +362,6 @@ impl Engine {
         }
     }
 
-    /// TERM or INT: the first stops in good order, the second hurries.
-    pub(crate) fn on_stop_asked(&mut self) {
-        match self.stage {
-            Stage::New if self.planted(Defect::SignalBeforeBeginLost) => {}
-            Stage::New => {
-                self.stage = Stage::Running;
-                self.begin_shutdown(ShutdownCause::Asked);
-            }
-            Stage::Running => self.begin_shutdown(ShutdownCause::Asked),
-            Stage::Stopping { .. } if self.planted(Defect::SecondTermIgnored) => {}
-            Stage::Stopping { .. } => {
-                self.log(Level::Warn, None, Message::Hurrying);
-                self.on_last_hooks_over();
-            }
-            Stage::Over => {}
-        }
-    }
-
-    fn begin_shutdown(&mut self, cause: ShutdownCause) {
-        let deadline = self.now.mono + self.config.stop_timeout;
-        self.stage = Stage::Stopping { deadline, spent: false };
-        self.timers.arm_global(GlobalTimer::StopBudget, deadline);
-        self.log(Level::Info, None, Message::ShuttingDown { cause });
-        self.refuse_waiting_reloads();
-        self.end_watches();
-        self.publish(Code::Shutdown, Source::Global);
-    }
-
-    /// Begins every stop sequence, when every job has seen the shutdown.
-    pub(crate) fn stop_all(&mut self) {
-        let is_wrong = self.planted(Defect::StoppedWithoutHavingRun);
-        let is_reviving = self.planted(Defect::ReloadOutranksStop);
-        for job in self.order_of_stopping() {
-            let Some(slot) = self.slot_mut(job) else { continue };
-            if !is_reviving {
-                slot.successor = Successor::Nothing;
-            }
-            let is_fresh = slot.runs_of_definition == 0 && slot.pending == 0;
-            match slot.life {
-                Life::Waiting if slot.is_hook() => {}
-                Life::Active if slot.is_hook() => {}
-                Life::Waiting if is_fresh && !is_wrong => self.skip(job),
-                Life::Waiting | Life::Active | Life::BackingOff => self.begin_stop(job),
-                Life::Draining | Life::Withdrawing | Life::Ending => self.shorten_stop(job),
-                Life::Ended(_) => {}
-            }
-        }
-        for job in self.order_of_stopping() {
-            self.check_possible(job);
-        }
-        self.give_up_locks(LossReason::Stopping);
-    }
-
-    /// The jobs of the configuration, and those that a reload took out and that still end.
-    fn order_of_stopping(&self) -> Vec<JobId> {
-        let mut is_gone = alloc::vec![true; self.slots.len()];
-        for job in &self.order {
-            is_gone[job.index()] = false;
-        }
-        let all = (0..self.slots.len()).map(|index| JobId(index as u16));
-        let gone = all.filter(|job| is_gone[job.index()]);
-        self.order.iter().copied().chain(gone).collect()
-    }
-
     /// Brings the deadlines of a job that was already stopping within the budget.
     pub(crate) fn shorten_stop(&mut self, job: JobId) {
         let latest = self.latest_end(job);
@@ -442,75 +374,13 @@ impl Engine {
         }
     }
 
-    /// The budget is spent: everything that runs is killed; jobs that react to `stopped` may still.
-    pub(crate) fn on_stop_budget_spent(&mut self) {
-        let Stage::Stopping { deadline, .. } = self.stage else { return };
-        if self.planted(Defect::BudgetNotEnforced) {
-            return;
-        }
-        self.stage = Stage::Stopping { deadline, spent: true };
-        let at = self.now.mono + limits::LAST_HOOKS_GRACE;
-        self.timers.arm_global(GlobalTimer::LastHooks, at);
-        self.force_all();
-    }
-
-    fn force_all(&mut self) {
-        let after = self.config.stop_timeout;
-        for job in self.order_of_stopping() {
-            let Some(slot) = self.slot(job) else { continue };
-            let phase = match slot.life {
-                Life::Draining => StopPhase::Hooks,
-                Life::Withdrawing => StopPhase::Catalog,
-                Life::Active | Life::BackingOff | Life::Ending => StopPhase::Process,
-                Life::Waiting | Life::Ended(_) => continue,
-            };
-            self.log(Level::Warn, Some(job), Message::StopBudgetSpent { after, phase });
-            self.begin_stop(job);
-            self.force(job);
-        }
-    }
-
     /// Kills what a stopping job still has, and waits for nothing else.
-    fn force(&mut self, job: JobId) {
+    pub(crate) fn force(&mut self, job: JobId) {
         self.end_checks(job);
         self.kill(job);
         if let Some(slot) = self.slot_mut(job) {
             slot.catalog.until = Time(0);
         }
         self.end_withdrawn(job);
-    }
-
-    /// The last reactions have had their time, or somebody hurries: nothing starts any more.
-    pub(crate) fn on_last_hooks_over(&mut self) {
-        let Stage::Stopping { deadline, .. } = self.stage else { return };
-        let latest = deadline + limits::LAST_HOOKS_GRACE;
-        let at = self.now.mono.max(latest) + limits::FORCE_EXIT_AFTER;
-        // Somebody who hurries late must not move the end.
-        let is_armed = self.timers.is_armed_global(GlobalTimer::ForceExit);
-        if !is_armed || self.planted(Defect::HurryingDelays) {
-            self.timers.arm_global(GlobalTimer::ForceExit, at);
-        }
-        self.force_all();
-        for job in self.order_of_stopping() {
-            let Some(slot) = self.slot_mut(job) else { continue };
-            if slot.life == Life::Waiting {
-                slot.pending = 0;
-                self.skip(job);
-            }
-        }
-    }
-
-    /// The kernel has not ended what was killed: the supervisor ends without it.
-    pub(crate) fn on_force_exit(&mut self) {
-        if self.planted(Defect::UnkillableHolds) {
-            return;
-        }
-        for job in self.order_of_stopping() {
-            if self.slot(job).is_some_and(|slot| slot.process != Process::None) {
-                self.log(Level::Error, Some(job), Message::Unkillable);
-                self.unclean.get_or_insert(KILLED_STATUS);
-            }
-        }
-        self.exit();
     }
 }

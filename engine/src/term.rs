@@ -13,7 +13,7 @@ use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
 use crate::id::{JobId, LockId};
 use crate::limits;
-use crate::locking::{KeyFlight, LockState, SessionFlight, Standing};
+use crate::lock_state::{KeyFlight, LockState, SessionFlight, Standing};
 use crate::slot::{Check, Life, Process, Successor};
 use crate::timers::LockTimer;
 use crate::variable;

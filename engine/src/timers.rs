@@ -371,7 +371,10 @@ mod tests {
     proptest! {
         #[test]
         fn heap_agrees_with_a_sorted_list(
-            steps in proptest::collection::vec((0u16..20, 0usize..12, 0u64..50, any::<bool>()), 1..300)
+            steps in proptest::collection::vec(
+                (0u16..20, 0usize..12, 0u64..50, any::<bool>()),
+                1..300,
+            )
         ) {
             let mut timers = Timers::default();
             timers.resize(20, 0);

@@ -402,7 +402,8 @@ mod tests {
     #[test]
     fn instance_takes_its_nodes_address_when_it_has_none() {
         let body = br#"[{"Node":{"Node":"n","Address":"10.0.0.1"},"Service":{"ID":"w","Address":"",
-            "Port":80,"Tags":["a"],"Meta":null,"Weights":{"Passing":1,"Warning":1},"CreateIndex":9}}]"#;
+            "Port":80,"Tags":["a"],"Meta":null,"Weights":{"Passing":1,"Warning":1},
+            "CreateIndex":9}}]"#;
         let answer = HttpAnswer { status: 200, index: Some(12), body };
         let ConsulReply::Instances { index: 12, instances } = decode(&instances(0), answer) else {
             panic!("not read")

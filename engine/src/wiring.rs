@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Clause, SourceName, Trigger, Watch};
 use crate::event::{Code, Event, Source};
 use crate::id::{JobId, LockId, WatchId};
-use crate::locking::LockState;
+use crate::lock_state::LockState;
 use crate::slot::Slot;
 
 /// A clause of a job's trigger.

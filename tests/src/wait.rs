@@ -21,3 +21,16 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Watches that a condition holds for a while; for what must not happen there is nothing to wait for.
+///
+/// # Panics
+///
+/// When it does not hold at some moment; `what` says what was to stay.
+pub fn stays(what: &str, span: Duration, mut holds: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while begin.elapsed() < span {
+        assert!(holds(), "did not stay: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}

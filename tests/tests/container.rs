@@ -27,7 +27,8 @@ fn a_stopped_container_ends_in_good_order() {
                 {
                     name: "app",
                     exec: ["/bin/sh", "-c",
-                        "trap 'echo app ends; exit 0' TERM; echo app runs; while :; do sleep 0.1; done"],
+                        "trap 'echo app ends; exit 0' TERM; echo app runs; \
+                         while :; do sleep 0.1; done"],
                 },
                 {
                     name: "farewell",

@@ -371,7 +371,9 @@ impl Tree {
         for name in entries {
             let path = folder.join(&name);
             let full = root.join(&path);
-            if ["target", ".git", "corpus", "artifacts"].iter().any(|skipped| name == *skipped) {
+            // Fixtures are given as they are; so is what tools leave.
+            let skipped = ["target", ".git", "corpus", "artifacts", "fixtures"];
+            if skipped.iter().any(|skipped| name == *skipped) {
                 continue;
             }
             self.paths.insert(path.clone());

@@ -146,7 +146,8 @@ proptest! {
             let mut effects = Vec::new();
             engine.handle(clocks.step(mono, wall), input, &mut effects);
             prop_assert!(!was_over || effects.is_empty());
-            let exits = effects.iter().filter(|effect| matches!(effect, Effect::Exit { .. })).count();
+            let is_exit = |effect: &&Effect| matches!(effect, Effect::Exit { .. });
+            let exits = effects.iter().filter(is_exit).count();
             prop_assert_eq!(exits, usize::from(!was_over && engine.is_over()));
             prop_assert!(!engine.is_over() || engine.next_wakeup().is_none());
         }

@@ -244,17 +244,9 @@ impl Supervisor {
     pub(crate) fn end(&mut self) -> (Option<i32>, Duration) {
         let begin = Instant::now();
         let mut child = self.child.take().expect("it was not stopped");
-        let deadline = begin + Duration::from_secs(120);
-        loop {
-            if let Some(status) = child.try_wait().expect("it is ours") {
-                return (status.code(), begin.elapsed());
-            }
-            if Instant::now() >= deadline {
-                let _ = child.kill();
-                panic!("it does not end: {}", self.log());
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
+        let ended = || child.try_wait().expect("it is ours");
+        let status = until("the supervisor's end", ended);
+        (status.code(), begin.elapsed())
     }
 
     pub(crate) fn kill(&mut self) {

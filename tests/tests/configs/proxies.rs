@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use steersman_tests::wait::until;
+use steersman_tests::wait::{stays, until};
 
 use crate::bench::{Catalog, Kind, ROOM, Supervisor, children_of, free_port, time};
 
@@ -52,8 +52,9 @@ fn router_follows_its_back_ends(kind: Kind) {
     follows(&router, &["red 10.9.0.1:8003"]);
     until("no reaction is under way", || router.is_idle(&["on-a", "on-b"]).then_some(()));
     catalog.kill();
-    std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(router.lines("upstreams"), ["red 10.9.0.1:8003"], "the last content stays");
+    stays("the last content", Duration::from_secs(2), || {
+        router.lines("upstreams") == ["red 10.9.0.1:8003"]
+    });
     catalog.restart();
     catalog.register("blue", "blue-9", 8109);
     follows(&router, &["blue 10.9.0.1:8109"]);
