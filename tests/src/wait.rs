@@ -22,7 +22,7 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Watches that a condition holds for a while; for what must not happen there is nothing to wait for.
+/// Watches that a condition holds for a while: nothing can be waited for that must not happen.
 ///
 /// # Panics
 ///

@@ -111,8 +111,8 @@ fn write_picture(page: &mut String, story: &Story) {
     page.push_str("</div>\n</div>\n</div>\n");
     page.push_str(
         "<p class=\"hint\">Time runs to the right; gaps are squeezed, order is kept. Point at a \
-         mark or step through them with Tab to read why it happened; Enter leads to its place in the \
-         list.</p>\n</main>\n",
+         mark or step through them with Tab to read why it happened; Enter leads to its place \
+         in the list.</p>\n</main>\n",
     );
 }
 

@@ -1,5 +1,5 @@
-//! Registration and watches against a model of Consul: what Consul should hold is compared with what
-//! it answers, and what it says is announced once.
+//! Registration and watches against a model of Consul: what Consul should hold is compared with
+//! what it answers, and what it says is announced once.
 
 use core::time::Duration;
 

@@ -224,7 +224,7 @@ impl Supervisor {
                 entry["name"] == **job && entry["phase"] == "waiting" && entry["pending"] == 0
             })
         };
-        jobs.iter().all(|job| is_waiting(&job))
+        jobs.iter().all(is_waiting)
     }
 
     pub(crate) fn signal(&self, name: &str) {
