@@ -110,14 +110,29 @@ fn run(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Builds the program as it is released, so that nobody measures yesterday's.
+/// Builds the program both ways, so that nobody measures yesterday's: as `cargo build` makes it, with
+/// shared libraries, and as `cargo container` does, in one static file.
 fn build_steersman(root: &Path) -> Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--release", "-q", "-p", "steersman"])
-        .current_dir(root)
-        .status()?;
-    if status.success() { Ok(()) } else { Err("cannot build steersman".into()) }
+    let build = |arguments: &[&str]| -> Result<()> {
+        let status = Command::new(&cargo).args(arguments).current_dir(root).status()?;
+        if status.success() { Ok(()) } else { Err("cannot build steersman".into()) }
+    };
+    let folder = env::current_exe()?;
+    let folder = folder.parent().ok_or("cannot find the folder of this program")?;
+    build(&["build", "--release", "-q", "-p", "steersman"])?;
+    replace(&folder.join("steersman"), &folder.join(peers::SHARED_FILE))?;
+    build(&["container", "-q"])?;
+    replace(&folder.join("steersman"), &folder.join(peers::STATIC_FILE))
+}
+
+/// Copies a program into a new file: the old one may be running.
+fn replace(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_file(to)?;
+    }
+    fs::copy(from, to)?;
+    Ok(())
 }
 
 fn print_heading(settings: &Settings) {

@@ -12,6 +12,12 @@ use crate::Result;
 /// How our own program is called in the tables.
 pub(crate) const STEERSMAN: &str = "steersman";
 
+/// Our program as `cargo container` makes it, beside this one.
+pub(crate) const STATIC_FILE: &str = "steersman-static";
+
+/// Our program as `cargo build --release` makes it, beside this one.
+pub(crate) const SHARED_FILE: &str = "steersman-shared";
+
 /// How the row is called that has no supervisor at all.
 pub(crate) const LOOP: &str = "bare spawn loop";
 
@@ -66,6 +72,7 @@ pub(crate) struct Peer {
 enum Kind {
     Loop,
     Steersman,
+    SteersmanShared,
     Tini,
     DumbInit,
     S6,
@@ -78,9 +85,10 @@ impl Peer {
     /// Gives every peer, installed or not, in the order of the tables.
     pub(crate) fn all(root: &Path) -> Vec<Peer> {
         let own = std::env::current_exe().unwrap_or_default();
-        let beside = own.parent().map(|folder| folder.join("steersman")).unwrap_or_default();
+        let folder = own.parent().unwrap_or(Path::new("")).to_path_buf();
         [
-            (Kind::Steersman, beside),
+            (Kind::Steersman, folder.join(STATIC_FILE)),
+            (Kind::SteersmanShared, folder.join(SHARED_FILE)),
             (Kind::Tini, "/usr/bin/tini".into()),
             (Kind::DumbInit, "/usr/bin/dumb-init".into()),
             (Kind::S6, "/usr/bin/s6-svscan".into()),
@@ -98,6 +106,7 @@ impl Peer {
         match self.kind {
             Kind::Loop => LOOP,
             Kind::Steersman => STEERSMAN,
+            Kind::SteersmanShared => "steersman (shared libraries)",
             Kind::Tini => "tini",
             Kind::DumbInit => "dumb-init",
             Kind::S6 => "s6",
@@ -119,7 +128,7 @@ impl Peer {
             (Kind::Tini | Kind::DumbInit, workload) => {
                 matches!(workload, Workload::Start | Workload::Sleepers(1))
             }
-            (Kind::Steersman | Kind::Horust, _) => true,
+            (Kind::Steersman | Kind::SteersmanShared | Kind::Horust, _) => true,
             (Kind::S6 | Kind::Runit | Kind::Supervisor, Workload::Checks(_)) => false,
             (Kind::S6 | Kind::Runit | Kind::Supervisor, _) => true,
         }
@@ -169,7 +178,7 @@ impl Peer {
                 line.extend(["--services-path".into(), services.into()]);
                 line.extend(["--uds-folder-path".into(), folder.into()]);
             }
-            Kind::Steersman => {
+            Kind::Steersman | Kind::SteersmanShared => {
                 let file = folder.join("steersman.json5");
                 fs::write(&file, steersman_file(workload, folder, &command))?;
                 line.extend(["-config".into(), file.into()]);
