@@ -58,6 +58,7 @@ impl Settings {
             parts: PARTS.iter().map(|part| (*part).to_owned()).collect(),
             build: true,
         };
+        let mut rounds = None;
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value =
@@ -65,7 +66,7 @@ impl Settings {
             match arg.as_str() {
                 "--quick" => settings.quick = true,
                 "--no-build" => settings.build = false,
-                "--rounds" => settings.rounds = value()?.parse()?,
+                "--rounds" => rounds = Some(value()?.parse()?),
                 "--only" => settings.parts = value()?.split(',').map(str::to_owned).collect(),
                 _ => return Err(format!("cannot understand {arg}").into()),
             }
@@ -73,9 +74,7 @@ impl Settings {
         if let Some(part) = settings.parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
             return Err(format!("cannot measure {part}: known are {}", PARTS.join(", ")).into());
         }
-        if settings.quick {
-            settings.rounds = settings.rounds.min(2);
-        }
+        settings.rounds = rounds.unwrap_or(if settings.quick { 2 } else { 7 });
         Ok(settings)
     }
 
@@ -122,7 +121,7 @@ fn build_steersman(root: &Path) -> Result<()> {
     let folder = folder.parent().ok_or("cannot find the folder of this program")?;
     build(&["build", "--release", "-q", "-p", "steersman"])?;
     replace(&folder.join("steersman"), &folder.join(peers::SHARED_FILE))?;
-    build(&["container", "-q"])?;
+    build(&["-q", "container"])?;
     replace(&folder.join("steersman"), &folder.join(peers::STATIC_FILE))
 }
 
