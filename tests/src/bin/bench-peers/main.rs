@@ -109,8 +109,8 @@ fn run(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Builds the program both ways, so that nobody measures yesterday's: as `cargo build` makes it, with
-/// shared libraries, and as `cargo container` does, in one static file.
+/// Builds the program both ways, so that nobody measures yesterday's: as `cargo build` makes it,
+/// with shared libraries, and as `cargo container` does, in one static file.
 fn build_steersman(root: &Path) -> Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = |arguments: &[&str]| -> Result<()> {
