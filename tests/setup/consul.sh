@@ -13,6 +13,11 @@ installed() {
     consul version 2>/dev/null | grep -q "^Consul v\{0,1\}$wanted"
 }
 
+# The mirror that this machine takes its own packages from.
+mirror() {
+    apt-get indextargets --format '$(REPO_URI)' | grep -v security | head -n 1
+}
+
 if installed; then
     echo "consul $wanted is already installed"
     exit 0
@@ -22,8 +27,9 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 1
 fi
 
+[ -n "$(mirror)" ] || apt-get update -q
 cat >/etc/apt/sources.list.d/bullseye-consul.list <<LIST
-deb [signed-by=$keyring] $(apt-get indextargets --format "\$(REPO_URI)" | head -n 1) bullseye main
+deb [signed-by=$keyring] $(mirror) bullseye main
 LIST
 cat >/etc/apt/preferences.d/bullseye-consul <<PIN
 Package: *
