@@ -7,6 +7,8 @@ use steersman_engine::front::Surroundings;
 use steersman_sim::command::{FAILED, GOOD, Options, REFUSED, ReplayOptions, repeat, simulate};
 use steersman_sim::scenario;
 
+const SHOP: &str = "../docs/examples/scenarios/shop.json5";
+
 /// Searches a file and gives the status and what was said.
 fn search(file: &Path, change: impl FnOnce(&mut Options)) -> (u8, String, String) {
     let file = file.to_str().expect("a plain path").to_owned();
@@ -67,7 +69,7 @@ fn example_is_searched_written_down_and_repeated() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
     let (trace, html) = (at("shop.trace"), at("shop.html"));
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/shop.json5");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join(SHOP);
     let (status, out, err) = search(&example, |options| {
         options.trace = Some(trace.clone());
         options.html = Some(html.clone());
@@ -106,7 +108,7 @@ fn example_is_searched_written_down_and_repeated() {
 #[test]
 fn repaired_example_holds() {
     let folder = tempfile::tempdir().expect("a folder");
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/shop.json5");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join(SHOP);
     let text = fs::read_to_string(example).expect("the example");
     let repaired = text
         .replace("once: \"exitSuccess\"", "once: \"stopped\"")
@@ -120,7 +122,7 @@ fn repaired_example_holds() {
 
 #[test]
 fn result_is_the_same_however_many_search() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/shop.json5");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join(SHOP);
     let print = |jobs| {
         let (_, out, _) = search(&example, |options| {
             options.jobs = jobs;
