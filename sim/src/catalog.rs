@@ -21,6 +21,9 @@ use crate::world::World;
 /// The pseudo-node that Consul's own agenda belongs to.
 pub const CATALOG: NodeId = NodeId(u16::MAX);
 
+/// How long Consul has been up at the birth of a world, when something is in it by then.
+const BEFORE_BIRTH: u64 = 10_000_000_000;
+
 /// From a refused connection to the error.
 const REFUSED_AFTER: Duration = Duration::from_micros(300);
 
@@ -83,6 +86,8 @@ pub enum CatalogFault {
 pub(crate) struct Catalog {
     pub(crate) model: Consul,
     servers: usize,
+    /// By how much its time is ahead of the world's: it was up before.
+    ahead: u64,
     /// What people asked for whose answer still leads to something.
     destroying: Vec<RequestId>,
     asked: u64,
@@ -99,10 +104,23 @@ pub(crate) struct Pending {
 impl World {
     /// Puts a Consul into the world; before the first node.
     pub fn add_catalog(&mut self, options: Options) {
+        self.add_catalog_with(options, Vec::new());
+    }
+
+    /// Puts a Consul into the world in which something was done at its first server before the
+    /// world was born; before the first node.
+    pub(crate) fn add_catalog_with(&mut self, options: Options, requests: Vec<Request>) {
         let servers = options.servers.len();
-        let model = Consul::new(self.now().0, options);
+        let ahead = if requests.is_empty() { 0 } else { BEFORE_BIRTH };
+        let mut model = Consul::new(self.now().0, options);
+        for (nth, request) in (0..).zip(requests) {
+            let id = RequestId(u64::MAX ^ 1 << 62 ^ nth);
+            let input = consul::Input::Request { id, agent: AgentId(0), request };
+            model.handle(self.now().0, input);
+        }
+        model.handle(self.now().0 + ahead, consul::Input::Tick);
         let destroying = Vec::new();
-        let catalog = Catalog { model, servers, destroying, asked: 0 };
+        let catalog = Catalog { model, servers, ahead, destroying, asked: 0 };
         self.catalog = Some(Box::new(catalog));
         self.update_catalog();
     }
@@ -116,6 +134,7 @@ impl World {
     pub fn ask_catalog(&mut self, agent: usize, request: Request) -> Option<Response> {
         let now = self.now().0;
         let catalog = self.catalog.as_mut()?;
+        let now = now + catalog.ahead;
         catalog.asked += 1;
         let id = RequestId(u64::MAX - catalog.asked);
         let agent = AgentId(agent);
@@ -242,7 +261,7 @@ impl World {
     fn feed_catalog(&mut self, input: consul::Input) {
         let now = self.now().0;
         let Some(catalog) = self.catalog.as_mut() else { return };
-        let outputs = catalog.model.handle(now, input);
+        let outputs = catalog.model.handle(now + catalog.ahead, input);
         self.take_outputs(outputs);
     }
 
@@ -300,7 +319,10 @@ impl World {
     }
 
     fn update_catalog(&mut self) {
-        let wakeup = self.catalog.as_ref().and_then(|catalog| catalog.model.next_wakeup());
+        let wakeup = self.catalog.as_ref().and_then(|catalog| {
+            let at = catalog.model.next_wakeup()?;
+            Some(at.saturating_sub(catalog.ahead))
+        });
         match wakeup {
             Some(at) => self.agenda.put(Time(at).max(self.now()), CATALOG, Happening::Catalog),
             None => self.agenda.remove(CATALOG, Happening::Catalog),

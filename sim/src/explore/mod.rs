@@ -1,12 +1,14 @@
 //! Searching: a plan decides everything that a run leaves open, strategies make plans, and a run
 //! that breaks a property is the plan that made it.
 
+pub mod consul_spec;
 pub mod manner;
 pub mod perform;
 pub mod plan;
 pub mod search;
 pub mod swarm;
 
+pub use consul_spec::{Agents, ConsulSpec};
 pub use manner::{Manner, Manners, Span};
 pub use perform::{Performance, perform};
 pub use plan::{Casting, Deed, NodeSpec, Plan, Setting, When};

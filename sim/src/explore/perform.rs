@@ -9,6 +9,7 @@ use steersman_engine::{RunKind, Time};
 use crate::agenda::{Happening, NodeId};
 use crate::explore::manner::Manners;
 use crate::explore::plan::{Anchor, Casting, Deed, Plan, Point, Setting, When};
+use crate::node::NodeSetup;
 use crate::observer::Keep;
 use crate::property::{Breach, Judge};
 use crate::script::{Director, Role, Script};
@@ -109,8 +110,13 @@ impl<'a> Run<'a> {
         world.observer_mut().set_keep(Keep::OracleOnly);
         world.observer_mut().tap().set_level(level.max(Level::Signs));
         world.playbook().set_director(director);
-        for node in &setting.nodes {
-            world.add_node(node.setup(plan.seed), |engine| {
+        if let Some(consul) = &setting.consul {
+            consul.build(&mut world, &setting.nodes, plan.seed);
+        }
+        for (index, node) in setting.nodes.iter().enumerate() {
+            let agent = setting.consul.as_ref().map(|consul| consul.agent_of(index));
+            let setup = NodeSetup { agent, ..node.setup(plan.seed) };
+            world.add_node(setup, |engine| {
                 if let Some(prepare) = &setting.prepare {
                     prepare(engine);
                 }

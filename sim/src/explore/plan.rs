@@ -9,11 +9,18 @@ use steersman_engine::config::{Config, Name};
 use steersman_engine::{Engine, RunKind, Time};
 
 use crate::clock::NodeClock;
+use crate::explore::consul_spec::ConsulSpec;
 use crate::explore::manner::Manners;
 use crate::node::NodeSetup;
 use crate::random::Random;
 use crate::script::Script;
 use crate::world::Action;
+
+/// How long a machine has been up at least.
+const UPTIME_MIN: Duration = Duration::from_secs(1);
+
+/// By how many millionths a machine's clocks are wrong at most, unless a scenario says otherwise.
+const RATE_PPM_MAX: u32 = 100;
 
 /// One node as a scenario gives it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,22 +30,29 @@ pub struct NodeSpec {
     pub name: Arc<str>,
     /// What it begins with.
     pub config: Config,
-    /// What its monotonic clock shows at the beginning.
-    pub clock_offset: Duration,
-    /// By how many millionths its clocks are too fast.
-    pub clock_rate_ppm: i32,
+    /// What its monotonic clock shows at the beginning; drawn per seed when absent, and large: no
+    /// grid may count from the clock's zero.
+    #[serde(default)]
+    pub clock_offset: Option<Duration>,
+    /// By how many millionths its clocks are too fast; drawn per seed when absent.
+    #[serde(default)]
+    pub clock_rate_ppm: Option<i32>,
 }
 
 impl NodeSpec {
-    /// Builds a node with true clocks.
+    /// Builds a node whose clocks are as those of any machine.
     pub fn new(name: &str, config: Config) -> NodeSpec {
-        let clock_offset = Duration::ZERO;
-        NodeSpec { name: Arc::from(name), config, clock_offset, clock_rate_ppm: 0 }
+        NodeSpec { name: Arc::from(name), config, clock_offset: None, clock_rate_ppm: None }
     }
 
     pub(crate) fn setup(&self, seed: u64) -> NodeSetup {
-        let engine_seed = Random::new(seed).stream(&self.name).draw();
-        let clock = NodeClock::new(self.clock_offset, self.clock_rate_ppm);
+        let random = Random::new(seed).stream(&self.name);
+        let engine_seed = random.draw();
+        let drawn = UPTIME_MIN + Duration::from_nanos(random.stream("offset").below(1 << 50));
+        let offset = self.clock_offset.unwrap_or(drawn);
+        let drawn = random.stream("rate").between(0, 2 * u64::from(RATE_PPM_MAX));
+        let drawn = i32::try_from(drawn).unwrap_or(0) - RATE_PPM_MAX as i32;
+        let clock = NodeClock::new(offset, self.clock_rate_ppm.unwrap_or(drawn));
         NodeSetup { clock, engine_seed, ..NodeSetup::new(&self.name, self.config.clone()) }
     }
 }
@@ -53,6 +67,9 @@ pub struct Setting {
     pub nodes: Vec<NodeSpec>,
     /// How processes behave, where it is not left to the default.
     pub manners: Manners,
+    /// The Consul that they share, if there is one.
+    #[serde(default)]
+    pub consul: Option<ConsulSpec>,
     /// Prepares every engine; tests plant defects here.
     #[serde(skip)]
     pub prepare: Option<Prepare>,
@@ -66,11 +83,12 @@ impl fmt::Debug for Setting {
 }
 
 impl Setting {
-    /// Builds a setting of one node.
+    /// Builds a setting of one node, with a Consul when the configuration needs one.
     pub fn of(name: &str, config: Config) -> Setting {
         let nodes = vec![NodeSpec::new(name, config)];
         let manners = Manners::of(&nodes);
-        Setting { nodes, manners, prepare: None }
+        let consul = ConsulSpec::needed_by(&nodes);
+        Setting { nodes, manners, consul, prepare: None }
     }
 
     /// Finds a node by name.

@@ -323,7 +323,11 @@ fn draw_deed(
             put(at, Action::StepWall(if back { -by } else { by }));
         }
         Fault::ClockRate => {
-            let all = [-100_000, -500, 500, 100_000];
+            // A lock's promise holds for clocks that are no worse than its configuration says.
+            let locks = node.config.locks.iter();
+            let most = locks.map(|lock| lock.max_drift_ppm).min().unwrap_or(100_000);
+            let most = i32::try_from(most).unwrap_or(i32::MAX);
+            let all = [-most, -most.min(500), most.min(500), most];
             let rate = random.stream("rate").pick(&all).copied();
             put(at, Action::ClockRate(rate.unwrap_or(500)));
         }

@@ -1,5 +1,6 @@
 //! From the text of a scenario to the scenario.
 
+mod consul;
 mod parts;
 mod trouble;
 
@@ -27,6 +28,7 @@ pub(super) const TOP: &[Key] = &[
         "processes",
         "How processes behave, by JOB or NODE/JOB; `*` stands for letters.",
     ),
+    key("consul", "consul", "The Consul that the nodes share; an ordinary one when left out."),
     key("faults", "faults", "What goes wrong in every run."),
     key(
         "swarm",
@@ -43,9 +45,31 @@ pub(super) const NODE: &[Key] = &[
     key("env", "texts", "The environment that the configuration's template sees."),
     key("clock", "clock", "How wrong its clocks are: `offset` and `rate` in millionths."),
 ];
+pub(super) const CONSUL: &[Key] = &[
+    key("servers", "number", "How many servers, from 1 to 7: 3 when left out."),
+    key(
+        "agents",
+        "agents",
+        "Whom supervisors ask: \"each\" an agent of its own, \"shared\", or the \"servers\".",
+    ),
+    key("lag", "span", "From a write until a follower knows it."),
+    key("election", "span", "From the loss of a leader to the next one."),
+    key("antiEntropy", "span", "Between two comparisons of an agent with the catalog."),
+    key(
+        "contract",
+        "truth",
+        "Whether all is possible that the documentation allows, not only what 1.8.7 does.",
+    ),
+    key("services", "counts", "Services of others: how many instances of each there are."),
+    key("keys", "strings", "What is in the key-value store from the beginning."),
+];
 pub(super) const CLOCK: &[Key] = &[
-    key("offset", "duration", "What the monotonic clock shows at the beginning."),
-    key("rate", "number", "By how many millionths the clocks are too fast."),
+    key(
+        "offset",
+        "duration",
+        "What the monotonic clock shows at the beginning; drawn when left out.",
+    ),
+    key("rate", "number", "By how many millionths the clocks are too fast; drawn when left out."),
 ];
 pub(super) const PROCESS: &[Key] = &[
     key("start", "span", "From the wish to the running process."),
@@ -156,6 +180,7 @@ impl Decoder<'_> {
         if let Some(processes) = top.get("processes") {
             self.processes(processes, &mut manners);
         }
+        let consul = self.consul(top.get("consul"));
         let scripted = top.get("faults").map(|faults| self.faults(faults)).unwrap_or_default();
         let faults = top.get("swarm").map_or(FaultSet::EVERY, |swarm| self.swarm(swarm));
         let limits = top.get("limits").map(|limits| self.limits(limits)).unwrap_or_default();
@@ -163,7 +188,8 @@ impl Decoder<'_> {
         let suite = self.compile(&source, &spans)?;
         let title = top.get("title").and_then(|title| self.reader.text(title, "`title`"));
         let title = title.unwrap_or(self.file).to_owned();
-        let setting = Setting { nodes: core::mem::take(&mut self.nodes), manners, prepare: None };
+        let nodes = core::mem::take(&mut self.nodes);
+        let setting = Setting { nodes, manners, consul, prepare: None };
         let warnings = core::mem::take(&mut self.warnings);
         let suite = Arc::new(suite);
         let is_plain = false;
@@ -218,10 +244,10 @@ impl Decoder<'_> {
             && let Some(clock) = self.reader.open(clock, CLOCK, &format!("the clock of {name}"))
         {
             let offset = clock.get("offset").and_then(|it| self.reader.duration(it, "`offset`"));
-            node.clock_offset = offset.unwrap_or_default();
+            node.clock_offset = offset;
             let rate = clock.get("rate");
             let rate = rate.and_then(|it| self.reader.number(it, "`rate`", -500_000.0, 1e6));
-            node.clock_rate_ppm = rate.unwrap_or_default() as i32;
+            node.clock_rate_ppm = rate.map(|rate| rate as i32);
         }
         self.nodes.push(node);
     }

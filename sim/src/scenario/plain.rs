@@ -39,10 +39,12 @@ pub fn of_config(file: &str, name: &str, config: Config) -> Scenario {
 /// Says what a search of a plain configuration shows that is no breach but should be looked at.
 pub fn advice(scenario: &Scenario, found: &Found) -> Vec<String> {
     let mut advice = Vec::new();
+    let no_consul = scenario.setting.consul.is_none();
     for node in &scenario.setting.nodes {
         for job in node.config.jobs.iter().filter(|job| job.command.is_some()) {
             let is_started = found.started.contains(&(node.name.clone(), job.name.clone()));
-            if !is_started && !needs_catalog(&node.config, &job.name, 0) {
+            let waits = no_consul && needs_catalog(&node.config, &job.name, 0);
+            if !is_started && !waits {
                 let name = &job.name;
                 advice.push(format!("\"{name}\" did not start in any run"));
             }
@@ -51,8 +53,7 @@ pub fn advice(scenario: &Scenario, found: &Found) -> Vec<String> {
     advice
 }
 
-/// Tells whether a job waits, perhaps through others, for what only Consul can say: nothing speaks
-/// for Consul in a search of a plain configuration.
+/// Tells whether a job waits, perhaps through others, for what only Consul can say.
 fn needs_catalog(config: &Config, name: &str, depth: usize) -> bool {
     let Some(job) = config.jobs.iter().find(|job| *job.name == *name) else { return false };
     if job.while_lock.is_some() {

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::block::Key;
-use super::decode::{ACTIONS, CHECK, CLOCK, FAULT, LIMITS, NODE, PROCESS, PROPERTY, TOP};
-use crate::explore::Fault;
+use super::decode::{ACTIONS, CHECK, CLOCK, CONSUL, FAULT, LIMITS, NODE, PROCESS, PROPERTY, TOP};
+use crate::explore::{Agents, Fault};
 
 /// Gives the format of scenarios as a JSON Schema (draft 2020-12).
 pub fn schema() -> Value {
@@ -40,6 +40,14 @@ fn kind(kind: &str) -> Value {
         "spells" => json!({ "type": "array", "items": pair() }),
         "texts" => named(json!({ "type": ["string", "number", "boolean"] })),
         "config" => json!({ "type": ["string", "object"] }),
+        "strings" => named(json!({ "type": "string" })),
+        "counts" => named(json!({ "type": "integer", "minimum": 0, "maximum": 1000 })),
+        "truth" => json!({ "type": "boolean" }),
+        "agents" => {
+            let words: Vec<_> = Agents::ALL.iter().map(|agents| agents.as_str()).collect();
+            json!({ "enum": words })
+        }
+        "consul" => block(CONSUL),
         "clock" => block(CLOCK),
         "nodes" => named(block(NODE)),
         "processes" => named(block(PROCESS)),
@@ -63,7 +71,7 @@ mod tests {
 
     #[test]
     fn every_key_has_a_type() {
-        let tables = [TOP, NODE, CLOCK, PROCESS, CHECK, FAULT, PROPERTY, LIMITS];
+        let tables = [TOP, NODE, CONSUL, CLOCK, PROCESS, CHECK, FAULT, PROPERTY, LIMITS];
         for key in tables.into_iter().flatten() {
             assert_ne!(kind(key.kind), json!({}), "{}", key.name);
         }

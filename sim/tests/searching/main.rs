@@ -3,8 +3,10 @@
 //! - `power`: which planted defects a search finds, and how soon
 //! - `finding`: one defect from a plain configuration to a page
 //! - `scenarios`: scenario files, from their errors to the repetition of a trace
+//! - `consul`: registration, watches and locks in scenario files
 //! - `page`: the page in a real browser
 
+mod consul;
 mod finding;
 mod page;
 mod power;

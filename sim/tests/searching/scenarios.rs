@@ -54,6 +54,11 @@ fn bad_scenarios_are_refused_with_the_place() {
             "3:16 cannot use this as `at` of a fault: it ends before it begins",
         ),
         (
+            format!("{{\n{node},\nconsul: {{ agents: 'each' }} }}"),
+            "3:9 cannot use `consul`: no configuration has a service, a watch or a lock",
+        ),
+        (format!("{{\n{node},\nconsul: {{ agents: 'eech' }} }}"), "3:19 cannot use \"eech\""),
+        (
             "{\nnodes: { a: { config: { jobs: [{ name: 'app', exce: 'true' }] } } } }".to_owned(),
             "2:47 cannot use the key `exce`",
         ),
