@@ -47,6 +47,11 @@ impl Default for Config {
     }
 }
 
+/// What a lock does unless it says otherwise; traces older than the key leave it out.
+const fn always() -> bool {
+    true
+}
+
 fn nameless() -> Name {
     Name::from("")
 }
@@ -142,6 +147,9 @@ pub struct Command {
     pub limits: Vec<Limit>,
     /// Whether output passes through untouched instead of becoming log records.
     pub raw_output: bool,
+    /// Whether the process reads what the supervisor is given, instead of nothing.
+    #[serde(default)]
+    pub reads_input: bool,
 }
 
 impl Command {
@@ -451,6 +459,15 @@ pub struct Lock {
     pub value: Option<Box<str>>,
     /// Whether the author accepted that the inequalities do not hold (`unsafe: true`).
     pub risk_accepted: bool,
+    /// Whether to stand again after a lost term; without, its jobs end for good.
+    #[serde(default = "always")]
+    pub stands_again: bool,
+    /// How long to stand for it at most; then its jobs end for good.
+    #[serde(default)]
+    pub give_up_after: Option<Duration>,
+    /// Where to write the fencing token of a term, for those who cannot read the environment.
+    #[serde(default)]
+    pub token_file: Option<Box<str>>,
 }
 
 /// How long a new holder keeps quiet before its jobs start.

@@ -261,6 +261,10 @@ defects! {
     LockKeptInMaintenance,
     /// Every reload hands the locks over.
     ReloadEndsTerms,
+    /// A lock is stood for again although it must not be.
+    LockStoodForAgain,
+    /// A lock is stood for without end.
+    LockPatienceEndless,
     /// The processes of a lost lock have the ordinary patience.
     LockKillTooLate,
     /// A failing check lets the time to live run out.

@@ -57,6 +57,13 @@ pub enum Effect {
         /// What it has read.
         reading: Arc<Reading>,
     },
+    /// Replaces a file in one step, or removes it. Comes before the processes that read it start.
+    WriteFile {
+        /// Its path.
+        path: Box<str>,
+        /// Its contents; none removes it.
+        contents: Option<Box<str>>,
+    },
     /// Says that an event was published (telemetry, `steersman events`).
     Published(Event),
     /// Feeds a user's metric, by full name.
@@ -253,6 +260,13 @@ pub enum Message {
         lock: Name,
         /// The fencing token.
         token: u64,
+    },
+    /// A lock is not stood for any longer; its jobs end for good.
+    LockGivenUp {
+        /// The lock.
+        lock: Name,
+        /// How long it was stood for.
+        after: Duration,
     },
     /// A lock's term ends; its jobs are being stopped.
     LockLost {

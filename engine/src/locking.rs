@@ -52,6 +52,7 @@ impl Engine {
                 self.on_session_reply(lock, nth, overdue());
             }
             LockTimer::Grace => self.demote(lock, LossReason::Unhealthy),
+            LockTimer::Patience => self.give_up_standing(lock),
         }
         self.settle_lock(lock);
     }
@@ -59,11 +60,15 @@ impl Engine {
     /// Stands for a lock, or takes the next step towards it.
     pub(crate) fn stand(&mut self, lock: LockId) {
         let may_stand = self.may_stand(lock);
+        let now = self.now.mono;
         let Some(state) = self.lock_mut(lock) else { return };
         match state.standing {
             Standing::Idle if may_stand && !state.is_removed => {
                 state.standing = Standing::Candidate;
                 state.index = 0;
+                if let Some(patience) = state.spec.give_up_after {
+                    self.timers.arm_lock(lock, LockTimer::Patience, now + patience);
+                }
             }
             Standing::Candidate => {}
             Standing::Idle
@@ -72,6 +77,7 @@ impl Engine {
             | Standing::Demoting
             | Standing::Vacating => return,
         }
+        let Some(state) = self.lock_mut(lock) else { return };
         if state.session.is_some() {
             self.read_key(lock);
         } else if state.session_flight.is_none() {
@@ -363,6 +369,7 @@ impl Engine {
         let deadline = state.demote_at();
         let name = state.spec.name.clone();
         self.timers.stop_lock(lock, LockTimer::Stand);
+        self.timers.stop_lock(lock, LockTimer::Patience);
         self.timers.arm_lock(lock, LockTimer::Deadline, deadline);
         self.log(Level::Info, None, Message::LockGranted { lock: name, token, quiet });
         self.renew(lock);
@@ -393,6 +400,7 @@ impl Engine {
         let jobs = self.wiring.held_jobs(lock);
         self.stage == Stage::Running
             && !self.maintenance
+            && self.lock_state(lock).is_some_and(|state| !state.is_spent)
             && (jobs.is_empty() || jobs.iter().any(is_needed))
     }
 }

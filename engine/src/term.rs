@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::consul::{ConsulRequest, Entry};
 use crate::defect::Defect;
-use crate::effect::{Level, Message};
+use crate::effect::{Effect, Level, Message};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
 use crate::id::{JobId, LockId};
@@ -36,6 +36,19 @@ pub enum LossReason {
     Stopping,
 }
 
+impl LossReason {
+    /// Tells whether the term was given up on purpose.
+    pub const fn is_wanted(self) -> bool {
+        match self {
+            LossReason::GivenUp | LossReason::Stopping => true,
+            LossReason::Deadline
+            | LossReason::SessionGone
+            | LossReason::KeyGone
+            | LossReason::Unhealthy => false,
+        }
+    }
+}
+
 impl Engine {
     /// The quiet time is over: the jobs of the lock start.
     pub(crate) fn begin_term(&mut self, lock: LockId) {
@@ -59,12 +72,19 @@ impl Engine {
         self.set_variable(token_name, Some(format!("{token}").into()));
         let until_name = variable::of_job("CONTAINERPILOT_LOCK", &name, "TERM_UNTIL");
         self.set_variable(until_name, Some(format!("{until_ms}").into()));
+        self.put_token(lock, Some(format!("{token}\n").into()));
         self.log(Level::Info, None, Message::LockHeld { lock: name, token });
         self.publish(Code::Acquired, Source::Lock(lock));
         for job in self.wiring.held_jobs(lock).to_vec() {
             self.begin_job(job);
         }
         self.watch_health(lock);
+    }
+
+    /// Writes the file that holds the token, where one is wanted, or removes it.
+    fn put_token(&mut self, lock: LockId, contents: Option<Box<str>>) {
+        let path = self.lock_state(lock).and_then(|state| state.spec.token_file.clone());
+        self.out.extend(path.map(|path| Effect::WriteFile { path, contents }));
     }
 
     /// Another holder was seen.
@@ -111,6 +131,7 @@ impl Engine {
     /// timeout; when that has passed already (after a pause), they are killed at once.
     pub(crate) fn demote(&mut self, lock: LockId, reason: LossReason) {
         let now = self.now.mono;
+        let is_stubborn = self.planted(Defect::LockStoodForAgain);
         let Some(state) = self.lock_mut(lock) else { return };
         let was_leading = match state.standing {
             Standing::Leading => true,
@@ -123,17 +144,13 @@ impl Engine {
         let limit = state.demote_at().min(now) + state.spec.stop_timeout;
         let is_good_term = now.since(state.led_since) > state.spec.hold_off;
         state.losses = if was_leading && is_good_term { 1 } else { state.losses.saturating_add(1) };
+        state.is_spent =
+            was_leading && !state.spec.stands_again && !reason.is_wanted() && !is_stubborn;
         let name = state.spec.name.clone();
         for timer in [LockTimer::Deadline, LockTimer::Quiet, LockTimer::Grace] {
             self.timers.stop_lock(lock, timer);
         }
-        let level = match reason {
-            LossReason::GivenUp | LossReason::Stopping => Level::Info,
-            LossReason::Deadline
-            | LossReason::SessionGone
-            | LossReason::KeyGone
-            | LossReason::Unhealthy => Level::Warn,
-        };
+        let level = if reason.is_wanted() { Level::Info } else { Level::Warn };
         self.log(level, None, Message::LockLost { lock: name, reason });
         self.publish(Code::Lost, Source::Lock(lock));
         for job in self.wiring.held_jobs(lock).to_vec() {
@@ -142,14 +159,39 @@ impl Engine {
         self.check_vacant(lock);
     }
 
+    /// Nobody gave the lock up in time: its jobs never run.
+    pub(crate) fn give_up_standing(&mut self, lock: LockId) {
+        let is_endless = self.planted(Defect::LockPatienceEndless);
+        let Some(state) = self.lock_mut(lock) else { return };
+        if state.standing != Standing::Candidate || is_endless {
+            return;
+        }
+        state.is_spent = true;
+        let after = state.spec.give_up_after.unwrap_or_default();
+        let name = state.spec.name.clone();
+        self.log(Level::Warn, None, Message::LockGivenUp { lock: name, after });
+        for job in self.wiring.held_jobs(lock).to_vec() {
+            self.end_held_job(job, self.now.mono);
+        }
+        self.vacate(lock);
+    }
+
     fn end_held_job(&mut self, job: JobId, limit: crate::time::Time) {
         if self.planted(Defect::LockJobsNotStopped) {
             return;
         }
-        let is_running = self.stage == Stage::Running;
+        let is_spent = self.wiring.lock_of(job).and_then(|lock| self.lock_state(lock));
+        let is_spent = is_spent.is_some_and(|state| state.is_spent);
+        let is_running = self.stage == Stage::Running && !is_spent;
         let is_patient = self.planted(Defect::LockKillTooLate);
         let Some(slot) = self.slot_mut(job) else { return };
-        if slot.is_ended() || (slot.life == Life::Waiting && slot.pending == 0) {
+        if slot.is_ended() {
+            return;
+        }
+        if slot.life == Life::Waiting && slot.pending == 0 {
+            if is_spent {
+                self.skip(job);
+            }
             return;
         }
         if !is_patient {
@@ -204,6 +246,10 @@ impl Engine {
         let Some(state) = self.lock_mut(lock) else { return };
         let was_holding = state.standing == Standing::Demoting;
         state.standing = Standing::Vacating;
+        if was_holding {
+            self.put_token(lock, None);
+        }
+        let Some(state) = self.lock_mut(lock) else { return };
         // What is under way about the key is of no interest any more; its answer is ignored.
         state.key_flight = None;
         for timer in [LockTimer::Renew, LockTimer::Stand, LockTimer::Read, LockTimer::KeyReply] {

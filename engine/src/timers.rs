@@ -86,6 +86,8 @@ pub(crate) enum LockTimer {
     SessionReply = 6,
     /// The job that must be healthy was not for too long.
     Grace = 7,
+    /// It was stood for long enough.
+    Patience = 8,
 }
 
 const GLOBAL_TIMERS: [GlobalTimer; 3] =
@@ -107,7 +109,7 @@ const JOB_TIMERS: [Timer; 12] = [
 const WATCH_TIMERS: [WatchTimer; 4] =
     [WatchTimer::Ask, WatchTimer::Reply, WatchTimer::Settle, WatchTimer::Stale];
 const KINDS: usize = JOB_TIMERS.len();
-const LOCK_TIMERS: [LockTimer; 8] = [
+const LOCK_TIMERS: [LockTimer; 9] = [
     LockTimer::Renew,
     LockTimer::Deadline,
     LockTimer::Quiet,
@@ -116,6 +118,7 @@ const LOCK_TIMERS: [LockTimer; 8] = [
     LockTimer::KeyReply,
     LockTimer::SessionReply,
     LockTimer::Grace,
+    LockTimer::Patience,
 ];
 /// Keys of watches have this bit, and places of their own.
 const WATCH_BIT: u32 = 1 << 31;

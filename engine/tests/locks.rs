@@ -14,7 +14,7 @@ use steersman_engine::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulReque
 use steersman_engine::event::SignalName;
 use steersman_engine::input::{Control, ExitStatus, Tree};
 use steersman_engine::limits::RELEASED_FLAG;
-use steersman_engine::status::StandingWord;
+use steersman_engine::status::{PhaseWord, StandingWord};
 use steersman_engine::{
     Code, Effect, Engine, Input, JobId, RequestId, RunId, RunKind, Source, Stamp, Time,
 };
@@ -171,6 +171,9 @@ fn lock() -> Lock {
         hold_off: Duration::from_secs(30),
         value: Some("10.0.0.1:7101".into()),
         risk_accepted: false,
+        stands_again: true,
+        give_up_after: None,
+        token_file: None,
     }
 }
 
@@ -424,6 +427,49 @@ fn lost_term_is_followed_by_the_hold_off() {
         assert!(bench.now_ms < from_ms + 31_000);
     }
     assert!(bench.now_ms >= from_ms + 30_000, "stood again after {}", bench.now_ms - from_ms);
+}
+
+#[test]
+fn lock_that_does_not_stand_again_ends_its_jobs_with_a_lost_term() {
+    let mut config = config();
+    config.locks[0].stands_again = false;
+    let mut bench = leading(config);
+    bench.renews = false;
+    bench.pass(13_000);
+    assert_eq!(bench.signals(), vec![Signal::TERM]);
+    bench.ended(1);
+    assert_eq!(bench.engine.status().jobs[0].phase, PhaseWord::Completed);
+    bench.renews = true;
+    bench.pass(600_000);
+    assert_eq!(bench.starts(), 1, "no further term");
+    let is_exit = |effect: &Effect| matches!(effect, Effect::Exit { .. });
+    assert!(bench.effects.iter().any(is_exit), "nothing is left to do");
+}
+
+#[test]
+fn token_is_in_a_file_from_before_the_start_until_everything_has_gone() {
+    let mut config = config();
+    config.locks[0].token_file = Some("/run/token".into());
+    let mut bench = leading(config);
+    let writes = |bench: &Bench| {
+        let at = |effect: &(usize, &Effect)| match effect.1 {
+            Effect::WriteFile { path, contents } => {
+                assert_eq!(&**path, "/run/token");
+                Some((effect.0, contents.clone()))
+            }
+            _ => None,
+        };
+        bench.effects.iter().enumerate().filter_map(|effect| at(&effect)).collect::<Vec<_>>()
+    };
+    let is_start = |effect: &Effect| matches!(effect, Effect::Start { .. });
+    let start = bench.effects.iter().position(is_start).unwrap();
+    assert_eq!(writes(&bench).len(), 1);
+    assert!(writes(&bench)[0].0 < start);
+    assert_eq!(writes(&bench)[0].1.as_deref(), Some("76\n"));
+    bench.feed(Input::Signal(SignalName::Term));
+    assert_eq!(writes(&bench).len(), 1);
+    bench.ended(1);
+    assert_eq!(writes(&bench)[1].1, None);
 }
 
 #[test]

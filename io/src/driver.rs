@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,6 +105,13 @@ pub fn run<C: Companions>(
     // A file being read for a reload, or a client, is not waited for.
     runtime.shutdown_background();
     status
+}
+
+/// Gives a seed that differs from start to start: the hasher's keys come from the system's
+/// generator.
+pub fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
 }
 
 struct Driver<C> {
@@ -349,6 +357,7 @@ impl<C: Companions> Driver<C> {
             }
             Effect::Consul { op, request, timeout } => self.companions.consul(op, request, timeout),
             Effect::Snapshot { watch, reading } => self.keep_snapshot(&watch, &reading),
+            Effect::WriteFile { path, contents } => self.write_file(&path, contents.as_deref()),
             Effect::Published(event) => self.companions.published(now, event, &self.engine),
             Effect::Metric { name, value } => self.companions.metric(&name, value),
             Effect::Log(record) => self.log(&record),
@@ -374,6 +383,12 @@ impl<C: Companions> Driver<C> {
                 self.processes.set_variable(&name, None);
                 self.journal.record(Level::Warn, Fields::default(), &reason);
             }
+        }
+    }
+
+    fn write_file(&mut self, path: &str, contents: Option<&str>) {
+        if let Err(reason) = snapshot::replace(Path::new(path), contents) {
+            self.journal.record(Level::Error, Fields::default(), &reason);
         }
     }
 

@@ -12,6 +12,7 @@ pub mod embedded;
 pub mod interfaces;
 pub mod journal;
 pub mod limits;
+pub mod lock;
 pub mod log;
 pub mod message;
 pub mod observe;

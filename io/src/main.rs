@@ -32,7 +32,7 @@ fn run(options: RunOptions) -> u8 {
             return STATUS_BAD_USAGE;
         }
     };
-    let setup = Setup { loaded, seed: seed(), reader };
+    let setup = Setup { loaded, seed: driver::seed(), reader };
     let recording = options.recording;
     driver::run(setup, |setup, ways| Observers::attach(setup, ways, &recording)).unwrap_or_else(
         |error| {
@@ -59,10 +59,4 @@ fn read(file: &str) -> Result<Loaded, Box<str>> {
 fn needs_addresses(loaded: &Loaded) -> bool {
     let has_service = loaded.config.jobs.iter().any(|job| job.service.is_some());
     has_service || loaded.settings.telemetry.is_some()
-}
-
-/// Differs from start to start: the hasher's keys come from the system's generator.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
 }

@@ -58,6 +58,10 @@ pub fn text(message: &Message) -> String {
         Message::LockLost { lock, reason } => {
             format!("lock {lock}: the term ends, {}", loss_text(*reason))
         }
+        Message::LockGivenUp { lock, after } => {
+            let after = duration_text(*after);
+            format!("lock {lock}: given up, somebody else has held it for {after}")
+        }
         Message::WatchStale { watch } => {
             format!("watch {watch}: out of reach for too long, the last reading is kept")
         }
@@ -78,7 +82,8 @@ fn granted_text(lock: &str, token: u64, quiet: Duration) -> String {
     format!("lock {lock}: granted, token {token}{quiet}")
 }
 
-fn loss_text(reason: LossReason) -> &'static str {
+/// Says why a term ended.
+pub fn loss_text(reason: LossReason) -> &'static str {
     match reason {
         LossReason::Deadline => "no renewal was answered in time",
         LossReason::SessionGone => "Consul does not know the session any more",

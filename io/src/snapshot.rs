@@ -69,11 +69,28 @@ fn write(socket: &str, watch: &str, reading: &Reading) -> Result<String, String>
     let path = directory.join(format!("{}.json", file_name(watch)));
     let cannot = |error: io::Error| format!("cannot write {}: {error}", path.display());
     fs::create_dir_all(&directory).map_err(cannot)?;
-    let fresh = path.with_extension("json.new");
-    let text = document(watch, reading).to_string();
-    let written = File::create(&fresh).and_then(|mut file| file.write_all(text.as_bytes()));
-    written.and_then(|()| fs::rename(&fresh, &path)).map_err(cannot)?;
+    replace(&path, Some(&document(watch, reading).to_string()))?;
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// Replaces a file in one step, or removes it; nobody reads half of it.
+///
+/// # Errors
+/// It cannot be written or removed; what was there stays.
+pub fn replace(path: &Path, contents: Option<&str>) -> Result<(), String> {
+    let Some(contents) = contents else {
+        return match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(format!("cannot remove {}: {error}", path.display()))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        };
+    };
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let written = File::create(&fresh).and_then(|mut file| file.write_all(contents.as_bytes()));
+    let replaced = written.and_then(|()| fs::rename(&fresh, path));
+    replaced.map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 fn failed(reason: &str) -> ConsulReply {

@@ -3,7 +3,6 @@
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use steersman_engine::consul::FileState;
 use steersman_engine::event::SignalName;
 use steersman_engine::input::{Control, ExitStatus};
 use steersman_engine::{Input, RequestId, RunId};
@@ -12,7 +11,6 @@ use crate::agenda::NodeId;
 use crate::catalog::CatalogFault;
 use crate::link::LinkState;
 use crate::node::ConfigFile;
-use crate::random::mix;
 use crate::tap::{Level, Seen};
 use crate::world::World;
 
@@ -143,15 +141,7 @@ impl World {
             Action::StartContainer => self.start_container(id),
             Action::Freeze => self.freeze(id),
             Action::Thaw => self.thaw(id),
-            Action::WriteFile { path, contents } => match contents {
-                Some(contents) => {
-                    let hash = contents.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
-                    node.files.insert(path, FileState { size: contents.len() as u64, hash });
-                }
-                None => {
-                    node.files.remove(&path);
-                }
-            },
+            Action::WriteFile { path, contents } => node.write_file(path, contents.as_deref()),
             Action::Inject(input) => self.deliver(id, input),
         }
         None

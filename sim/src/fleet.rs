@@ -61,6 +61,9 @@ pub fn lock(name: &str, key: &str) -> Lock {
         hold_off: secs(30),
         value: None,
         risk_accepted: false,
+        stands_again: true,
+        give_up_after: None,
+        token_file: None,
     }
 }
 

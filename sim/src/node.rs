@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use steersman_engine::config::{Config, Name, Signal};
-use steersman_engine::consul::ConsulOp;
+use steersman_engine::consul::{ConsulOp, FileState};
 use steersman_engine::input::{ExitStatus, Tree};
 use steersman_engine::{Engine, Input, JobId, RunId, Time};
 
@@ -13,6 +13,7 @@ use crate::catalog::{Files, Pending};
 use crate::clock::NodeClock;
 use crate::container::{Frozen, RestartPolicy};
 use crate::link::Link;
+use crate::random::mix;
 use crate::script::{Life, Script};
 
 /// How long a machine has been up when a node begins, unless it says otherwise: no grid may count
@@ -168,6 +169,16 @@ impl Node {
         let name = self.job_name(id);
         self.names.insert(id, name.clone());
         name
+    }
+
+    /// Writes a file that watches may look at, or removes it.
+    pub(crate) fn write_file(&mut self, path: Box<str>, contents: Option<&str>) {
+        let Some(contents) = contents else {
+            self.files.remove(&path);
+            return;
+        };
+        let hash = contents.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
+        self.files.insert(path, FileState { size: contents.len() as u64, hash });
     }
 
     pub(crate) fn next_pid(&mut self) -> u32 {

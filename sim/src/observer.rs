@@ -271,6 +271,7 @@ impl Observer {
             Effect::SetVariable { .. }
             | Effect::Consul { .. }
             | Effect::Snapshot { .. }
+            | Effect::WriteFile { .. }
             | Effect::Metric { .. }
             | Effect::LoadConfig
             | Effect::Applied(_)

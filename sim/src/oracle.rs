@@ -254,6 +254,7 @@ impl Oracle {
             }
             Effect::Consul { .. }
             | Effect::Snapshot { .. }
+            | Effect::WriteFile { .. }
             | Effect::Metric { .. }
             | Effect::Log(_)
             | Effect::Reply { .. }

@@ -316,6 +316,7 @@ impl World {
             }
             Effect::Exit { status } => self.end_life(id, status),
             Effect::Consul { op, request, timeout } => self.ask(id, op, request, timeout),
+            Effect::WriteFile { path, contents } => node.write_file(path, contents.as_deref()),
             Effect::Snapshot { .. }
             | Effect::SetVariable { .. }
             | Effect::Published(_)

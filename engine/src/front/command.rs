@@ -99,10 +99,12 @@ pub(crate) fn command(fields: &Fields<'_>, problems: &mut Problems) -> Option<Co
         umask: umask(fields, problems),
         limits: limits(fields, problems),
         raw_output: raw_output(fields, problems),
+        reads_input: fields.word("stdin", problems).is_some_and(|at| at.value == "inherit"),
         ..identity(fields, problems)
     };
     if fields.member("exec").is_none() {
-        for name in ["env", "envFile", "workdir", "umask", "limits", "user", "timeout", "restarts"]
+        for name in
+            ["env", "envFile", "workdir", "umask", "limits", "user", "stdin", "timeout", "restarts"]
         {
             if let Some(member) = fields.member(name) {
                 let message = format!("cannot use {}: the job has no `exec`", fields.label(name));

@@ -72,6 +72,9 @@ pub(crate) fn lock(node: &Node, index: usize, problems: &mut Problems) -> Option
         hold_off: figures.hold_off.value,
         value: boxed(fields.text("value", problems)),
         risk_accepted,
+        stands_again: fields.flag("standAgain", problems).is_none_or(|at| at.value),
+        give_up_after: fields.duration("giveUpAfter", problems).map(|at| at.value),
+        token_file: boxed(fields.text("tokenFile", problems)),
     };
     Some(LockDraft { lock, name, key, healthy })
 }

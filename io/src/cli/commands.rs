@@ -60,6 +60,7 @@ fn offline(command: Command) -> Command {
                 .arg(Arg::new("file").value_name("FILE").help(FILE_HELP))
                 .arg(Arg::new("out").long("out").value_name("FILE").help("Where to write it")),
         )
+        .subcommand(super::locking::command())
         .subcommand(Command::new("schema").about("Shows the JSON Schema of configurations"))
         .subcommand(
             Command::new("completions").about("Shows completions for a shell").arg(
@@ -186,6 +187,7 @@ pub(super) fn parse(arguments: &[String]) -> Result<Invocation, Usage> {
             },
         },
         "render" => Invocation::Render { file: text(matches, "file"), out: text(matches, "out") },
+        "lock" => Invocation::Lock(super::locking::read(matches)),
         "schema" => Invocation::Schema,
         "completions" => {
             let shell = matches.get_one::<clap_complete::Shell>("shell");
@@ -252,12 +254,14 @@ pub(super) fn metric_pairs(pairs: &[String]) -> Result<Map<String, Value>, Usage
     Ok(numbers)
 }
 
-/// Gives known options their second dash, as v3's flags may lack it.
+/// Gives known options their second dash, as v3's flags may lack it; what follows `--` is a
+/// command of somebody else's.
 fn two_dashes(arguments: &[String]) -> impl Iterator<Item = String> {
-    arguments.iter().map(|argument| {
+    let ours = arguments.iter().take_while(|argument| *argument != "--").count();
+    arguments.iter().enumerate().map(move |(index, argument)| {
         let name = argument.strip_prefix('-').map(|rest| rest.split('=').next().unwrap_or(rest));
         match name {
-            Some(name) if OPTIONS.contains(&name) => format!("-{argument}"),
+            Some(name) if index < ours && OPTIONS.contains(&name) => format!("-{argument}"),
             _ => argument.clone(),
         }
     })
@@ -273,11 +277,11 @@ fn format_of(matches: &ArgMatches) -> Format {
     }
 }
 
-fn text(matches: &ArgMatches, name: &str) -> Option<String> {
+pub(super) fn text(matches: &ArgMatches, name: &str) -> Option<String> {
     matches.get_one::<String>(name).cloned()
 }
 
-fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
+pub(super) fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
     matches.get_many::<String>(name).into_iter().flatten().cloned().collect()
 }
 

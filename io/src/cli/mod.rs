@@ -6,6 +6,7 @@
 mod commands;
 mod execute;
 pub mod flags;
+mod locking;
 #[cfg(feature = "sim")]
 #[cfg(test)]
 mod pages;
@@ -19,6 +20,7 @@ pub use execute::{complain, main, read, surroundings, surroundings_without_addre
 pub use show::status_table;
 
 use crate::client::Request;
+use crate::lock::LockOptions;
 use crate::record::Recording;
 
 /// What the command line asks for.
@@ -44,6 +46,8 @@ pub enum Invocation {
         /// Where to; standard output when absent or `-`.
         out: Option<String>,
     },
+    /// Run a command under a lock.
+    Lock(LockOptions),
     /// Show the JSON Schema of configurations.
     Schema,
     /// Show completions for a shell.

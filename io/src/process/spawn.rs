@@ -99,15 +99,15 @@ impl Spawner {
         target: Target,
     ) -> Result<libc::pid_t, SpawnError> {
         self.free_places();
-        let null = self.places.null();
+        let input = if command.reads_input { libc::STDIN_FILENO } else { self.places.null() };
         let place = match &target {
             Target::Ours => None,
             Target::Pipe(pipe) => self.places.take(pipe.as_fd()),
         };
         let streams = match (&target, place) {
-            (Target::Ours, _) => [null, libc::STDOUT_FILENO, libc::STDERR_FILENO],
-            (Target::Pipe(_), Some((_, at))) => [null, at, at],
-            (Target::Pipe(pipe), None) => [null, pipe.as_raw_fd(), pipe.as_raw_fd()],
+            (Target::Ours, _) => [input, libc::STDOUT_FILENO, libc::STDERR_FILENO],
+            (Target::Pipe(_), Some((_, at))) => [input, at, at],
+            (Target::Pipe(pipe), None) => [input, pipe.as_raw_fd(), pipe.as_raw_fd()],
         };
         // Without a place the child copies the whole table, and finds the pipe where it is.
         let is_short = place.is_some() || matches!(target, Target::Ours);

@@ -106,6 +106,7 @@ impl Redactor {
             | Effect::Published(_)
             | Effect::Consul { .. }
             | Effect::Snapshot { .. }
+            | Effect::WriteFile { .. }
             | Effect::Metric { .. }
             | Effect::Log(_)
             | Effect::Reply { .. }

@@ -35,6 +35,8 @@ scenarios![
     reload_of_something_else_keeps_the_term,
     killed_supervisor_comes_back_as_a_candidate,
     many_candidates_have_one_session_each,
+    lost_term_of_a_lock_that_is_stood_for_once_ends_its_supervisor,
+    candidate_gives_up_when_the_lock_is_not_free_in_time,
 ];
 
 const JOB: &str = "ledger";
@@ -288,4 +290,32 @@ fn many_candidates_have_one_session_each(lab: Lab) {
     let sessions = fleet.read("/v1/session/list?stale");
     let count = sessions.as_array().map_or(0, Vec::len);
     assert!((1..=30).contains(&count), "{count} sessions");
+}
+
+fn lost_term_of_a_lock_that_is_stood_for_once_ends_its_supervisor(lab: Lab) {
+    let fleet = Fleet::of(2, [ledger()]).with(|config| {
+        config.locks.push(lock("ledger", "svc/ledger/leader"));
+        config.locks[0].stands_again = false;
+    });
+    let (mut fleet, leader) = settled(lab, fleet);
+    fleet.act(leader, Action::Link(LinkState::Cut));
+    fleet.await_runner(JOB, FAILOVER, others(leader));
+    fleet.act(leader, Action::Link(LinkState::Up));
+    fleet.run_for(secs(300));
+    assert!(fleet.world.node(leader).exit().is_some(), "nothing is left to do");
+    assert_eq!(fleet.job(leader, JOB).count(), 1);
+}
+
+fn candidate_gives_up_when_the_lock_is_not_free_in_time(lab: Lab) {
+    let fleet = Fleet::of(2, [ledger()]).with(|config| {
+        config.locks.push(lock("ledger", "svc/ledger/leader"));
+        config.locks[0].give_up_after = Some(secs(60));
+    });
+    let (mut fleet, leader) = settled(lab, fleet);
+    fleet.run_for(secs(120));
+    let other = fleet.world.nodes().map(|(id, _)| id).find(|id| *id != leader);
+    let other = other.expect("there are two");
+    assert!(fleet.world.node(other).exit().is_some(), "it does not wait for ever");
+    assert_eq!(fleet.runner(JOB), leader, "the holder is not concerned");
+    assert_eq!(fleet.times_of(leader, "lost lock.#0").len(), 0);
 }

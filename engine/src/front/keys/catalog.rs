@@ -102,7 +102,27 @@ pub(crate) static LOCK: Block = Block {
             "30s",
             "After a lost term, how long before standing again; at least `lockDelay`.",
         ),
+        added(
+            "standAgain",
+            Kind::Bool,
+            "true",
+            "Whether to stand again after a lost term; without, the jobs of the lock end for good.",
+        ),
+        added(
+            "giveUpAfter",
+            DURATION,
+            "",
+            "How long to stand for the lock at most; then its jobs end for good. For ever when left \
+             out.",
+        ),
         added("value", Kind::Text, "", "What others read in the key."),
+        added(
+            "tokenFile",
+            Kind::Text,
+            "",
+            "A file for the fencing token: written before the jobs of a term start, removed when \
+             they have gone.",
+        ),
         added("unsafe", Kind::Bool, "false", "Accepts figures that do not keep two holders apart."),
     ],
 };

@@ -121,6 +121,12 @@ pub(crate) static JOB: Block = Block {
         ),
         added("workdir", Kind::Text, "", "The working directory."),
         added(
+            "stdin",
+            Kind::Word(&["null", "inherit"]),
+            "null",
+            "What the process reads: nothing, or what the supervisor itself is given.",
+        ),
+        added(
             "umask",
             Kind::Umask,
             "",
