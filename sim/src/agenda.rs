@@ -6,6 +6,7 @@ use steersman_engine::consul::{ConsulOp, Owner};
 use steersman_engine::{RunId, Time};
 
 use crate::random::Random;
+use crate::runs::Runs;
 
 /// A node of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +51,17 @@ pub enum Happening {
 }
 
 impl Happening {
+    /// Gives the run that it is about, and which point in its life.
+    const fn of_run(self) -> Option<(RunId, usize)> {
+        match self {
+            Happening::Started(run) => Some((run, 0)),
+            Happening::StartFailed(run) => Some((run, 1)),
+            Happening::Ended(run) => Some((run, 2)),
+            Happening::TreeGone(run) => Some((run, 3)),
+            _ => None,
+        }
+    }
+
     fn pack(self) -> u64 {
         let (kind, rest) = match self {
             Happening::Begin => (1, 0),
@@ -84,11 +96,34 @@ fn pack_op(op: ConsulOp) -> u64 {
 type Key = (Time, u64, NodeId, Happening);
 
 /// Everything that is due, in order.
+///
+/// A binary heap that knows where each entry is, so that one can be moved or taken out by name:
+/// equal agendas have equal entries, and what does not change costs nothing.
 #[derive(Clone, Debug)]
 pub struct Agenda {
-    entries: BTreeMap<Key, ()>,
-    due: BTreeMap<(NodeId, Happening), Time>,
+    heap: Vec<(Key, Ticket)>,
+    /// Where in the heap the entry of each ticket is.
+    places: Vec<u32>,
+    free: Vec<Ticket>,
+    due: Vec<NodeDue>,
     ties: Ties,
+}
+
+/// Names an entry as long as it is on the agenda.
+type Ticket = u32;
+
+const ABSENT: Ticket = Ticket::MAX;
+
+/// Numbers of nodes from here on are not of nodes, but of others that have something due.
+const PSEUDO_NODES: u16 = u16::MAX - 15;
+
+/// The tickets of what is due on a node.
+#[derive(Clone, Debug)]
+struct NodeDue {
+    wakeup: Ticket,
+    /// By run: `Started`, `StartFailed`, `Ended`, `TreeGone`.
+    runs: Runs<[Ticket; 4]>,
+    others: BTreeMap<Happening, Ticket>,
 }
 
 /// Which of several entries due at the same instant comes first.
@@ -103,55 +138,75 @@ pub enum Ties {
 impl Agenda {
     /// Builds an empty agenda.
     pub const fn new(ties: Ties) -> Agenda {
-        Agenda { entries: BTreeMap::new(), due: BTreeMap::new(), ties }
+        Agenda { heap: Vec::new(), places: Vec::new(), free: Vec::new(), due: Vec::new(), ties }
     }
 
     /// Puts an entry in; an earlier entry of the same name moves.
     pub fn put(&mut self, at: Time, node: NodeId, happening: Happening) {
-        if self.due.get(&(node, happening)) == Some(&at) {
-            return;
-        }
-        self.remove(node, happening);
         if at == Time::NEVER {
+            return self.remove(node, happening);
+        }
+        let key = self.key(at, node, happening);
+        let ticket = self.ticket(node, happening);
+        if ticket != ABSENT {
+            let place = self.places[ticket as usize] as usize;
+            if self.heap[place].0.0 != at {
+                self.heap[place].0 = key;
+                self.settle(place);
+            }
             return;
         }
-        self.due.insert((node, happening), at);
-        self.entries.insert(self.key(at, node, happening), ());
+        let ticket = self.free.pop().unwrap_or_else(|| {
+            self.places.push(ABSENT);
+            Ticket::try_from(self.places.len() - 1).expect("fewer than four thousand million")
+        });
+        self.set_ticket(node, happening, ticket);
+        self.heap.push((key, ticket));
+        self.note_place(self.heap.len() - 1);
+        self.rise(self.heap.len() - 1);
     }
 
     /// Takes an entry out.
     pub fn remove(&mut self, node: NodeId, happening: Happening) {
-        if let Some(at) = self.due.remove(&(node, happening)) {
-            self.entries.remove(&self.key(at, node, happening));
+        let ticket = self.ticket(node, happening);
+        if ticket != ABSENT {
+            self.take_out(self.places[ticket as usize] as usize);
         }
     }
 
     /// Takes every entry of a node out.
     pub fn remove_node(&mut self, node: NodeId) {
-        self.due.retain(|(owner, _), _| *owner != node);
-        self.entries.retain(|(_, _, owner, _), ()| *owner != node);
+        let of_node = self.heap.iter().filter(|(key, _)| key.2 == node);
+        for happening in of_node.map(|(key, _)| key.3).collect::<Vec<_>>() {
+            self.remove(node, happening);
+        }
     }
 
     /// Takes the next entry out.
     pub fn pop(&mut self) -> Option<(Time, NodeId, Happening)> {
-        let ((at, _, node, happening), ()) = self.entries.pop_first()?;
-        self.due.remove(&(node, happening));
+        if self.heap.is_empty() {
+            return None;
+        }
+        let (at, _, node, happening) = self.take_out(0);
         Some((at, node, happening))
     }
 
     /// Gives every entry, in order.
     pub fn entries(&self) -> impl Iterator<Item = (Time, NodeId, Happening)> {
-        self.entries.keys().map(|(at, _, node, happening)| (*at, *node, *happening))
+        let mut keys: Vec<Key> = self.heap.iter().map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|(at, _, node, happening)| (at, node, happening))
     }
 
     /// Tells when the next entry is due.
     pub fn next_due(&self) -> Option<Time> {
-        self.entries.first_key_value().map(|((at, ..), ())| *at)
+        self.heap.first().map(|((at, ..), _)| *at)
     }
 
     /// Tells when an entry is due.
     pub fn is_due(&self, node: NodeId, happening: Happening) -> Option<Time> {
-        self.due.get(&(node, happening)).copied()
+        let place = *self.places.get(self.ticket(node, happening) as usize)?;
+        self.heap.get(place as usize).map(|(key, _)| key.0)
     }
 
     fn key(&self, at: Time, node: NodeId, happening: Happening) -> Key {
@@ -163,10 +218,125 @@ impl Agenda {
         };
         (at, tie, node, happening)
     }
+
+    fn take_out(&mut self, place: usize) -> Key {
+        let (key, ticket) = self.heap.swap_remove(place);
+        if place < self.heap.len() {
+            self.note_place(place);
+            self.settle(place);
+        }
+        self.set_ticket(key.2, key.3, ABSENT);
+        self.places[ticket as usize] = ABSENT;
+        self.free.push(ticket);
+        key
+    }
+
+    fn settle(&mut self, place: usize) {
+        self.rise(place);
+        self.sink(place);
+    }
+
+    fn rise(&mut self, mut at: usize) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if self.heap[parent].0 <= self.heap[at].0 {
+                return;
+            }
+            self.swap(parent, at);
+            at = parent;
+        }
+    }
+
+    fn sink(&mut self, mut at: usize) {
+        loop {
+            let mut least = at;
+            for child in [2 * at + 1, 2 * at + 2] {
+                if child < self.heap.len() && self.heap[child].0 < self.heap[least].0 {
+                    least = child;
+                }
+            }
+            if least == at {
+                return;
+            }
+            self.swap(least, at);
+            at = least;
+        }
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        self.note_place(a);
+        self.note_place(b);
+    }
+
+    fn note_place(&mut self, at: usize) {
+        let ticket = self.heap[at].1 as usize;
+        self.places[ticket] = u32::try_from(at).unwrap_or(ABSENT);
+    }
+
+    fn ticket(&self, node: NodeId, happening: Happening) -> Ticket {
+        self.due.get(row_of(node)).map_or(ABSENT, |due| due.ticket(happening))
+    }
+
+    fn set_ticket(&mut self, node: NodeId, happening: Happening, ticket: Ticket) {
+        let row = row_of(node);
+        if row >= self.due.len() {
+            self.due.resize_with(row + 1, NodeDue::new);
+        }
+        self.due[row].set(happening, ticket);
+    }
+}
+
+fn row_of(node: NodeId) -> usize {
+    match node.0.checked_sub(PSEUDO_NODES) {
+        Some(nth) => usize::from(nth),
+        None => node.index() + usize::from(u16::MAX - PSEUDO_NODES) + 1,
+    }
+}
+
+impl NodeDue {
+    const fn new() -> NodeDue {
+        NodeDue { wakeup: ABSENT, runs: Runs::new(), others: BTreeMap::new() }
+    }
+
+    fn ticket(&self, happening: Happening) -> Ticket {
+        match (happening, happening.of_run()) {
+            (Happening::Wakeup, _) => self.wakeup,
+            (_, Some((run, point))) => self.runs.get(&run).map_or(ABSENT, |row| row[point]),
+            (_, None) => self.others.get(&happening).copied().unwrap_or(ABSENT),
+        }
+    }
+
+    fn set(&mut self, happening: Happening, ticket: Ticket) {
+        match (happening, happening.of_run()) {
+            (Happening::Wakeup, _) => self.wakeup = ticket,
+            (_, Some((run, point))) => self.set_of_run(run, point, ticket),
+            (_, None) if ticket == ABSENT => {
+                self.others.remove(&happening);
+            }
+            (_, None) => {
+                self.others.insert(happening, ticket);
+            }
+        }
+    }
+
+    fn set_of_run(&mut self, run: RunId, point: usize, ticket: Ticket) {
+        if let Some(row) = self.runs.get_mut(&run) {
+            row[point] = ticket;
+            if *row == [ABSENT; 4] {
+                self.runs.remove(&run);
+            }
+        } else if ticket != ABSENT {
+            let mut row = [ABSENT; 4];
+            row[point] = ticket;
+            self.runs.insert(run, row);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use steersman_engine::{JobId, RunKind};
 
     use super::*;
@@ -196,6 +366,51 @@ mod tests {
         agenda.put(Time(9), NodeId(0), Happening::Wakeup);
         assert_eq!(agenda.pop(), Some((Time(9), NodeId(0), Happening::Wakeup)));
         assert_eq!(agenda.pop(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_heap_agrees_with_a_sorted_list(
+            steps in proptest::collection::vec((0u16..3, 0u32..6, 0u64..9, 0u8..8), 1..200)
+        ) {
+            let mut agenda = Agenda::new(Ties::ByName);
+            let mut model = BTreeMap::new();
+            for (node, nth, at, step) in steps {
+                let node = if node == 2 { NodeId(u16::MAX) } else { NodeId(node) };
+                let name = match nth {
+                    0 => Happening::Wakeup,
+                    1 => Happening::Loaded(7),
+                    nth => ended(nth),
+                };
+                match step {
+                    0 | 1 => {
+                        agenda.remove(node, name);
+                        model.remove(&(node, name));
+                    }
+                    2 => {
+                        agenda.remove_node(node);
+                        model.retain(|(owner, _), _| *owner != node);
+                    }
+                    3 => {
+                        let next = model.iter().map(|((node, name), at)| (*at, *node, *name)).min();
+                        prop_assert_eq!(agenda.pop(), next);
+                        if let Some((_, node, name)) = next {
+                            model.remove(&(node, name));
+                        }
+                    }
+                    _ => {
+                        agenda.put(Time(at), node, name);
+                        model.insert((node, name), Time(at));
+                    }
+                }
+                let all = model.iter().map(|((node, name), at)| (*at, *node, *name));
+                let mut all: Vec<_> = all.collect();
+                all.sort_unstable();
+                prop_assert_eq!(agenda.next_due(), all.first().map(|entry| entry.0));
+                prop_assert_eq!(agenda.is_due(node, name), model.get(&(node, name)).copied());
+                prop_assert_eq!(agenda.entries().collect::<Vec<_>>(), all);
+            }
+        }
     }
 
     #[test]

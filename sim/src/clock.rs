@@ -65,13 +65,21 @@ impl NodeClock {
         if local == Time::NEVER {
             return Time::NEVER;
         }
+        if self.rate_ppm == 0 {
+            let ahead = local.0.saturating_sub(self.anchor_local.0);
+            return Time(self.anchor_world.0.saturating_add(ahead));
+        }
         let ahead = u128::from(local.0.saturating_sub(self.anchor_local.0));
         let world = (ahead * MILLION).div_ceil(self.rate());
         Time(self.anchor_world.0.saturating_add(u64::try_from(world).unwrap_or(u64::MAX)))
     }
 
     fn local(&self, world: Time) -> Time {
-        let passed = u128::from(world.0.saturating_sub(self.anchor_world.0));
+        let passed = world.0.saturating_sub(self.anchor_world.0);
+        if self.rate_ppm == 0 {
+            return Time(self.anchor_local.0.saturating_add(passed));
+        }
+        let passed = u128::from(passed);
         let local = passed * self.rate() / MILLION;
         Time(self.anchor_local.0.saturating_add(u64::try_from(local).unwrap_or(u64::MAX)))
     }

@@ -90,7 +90,7 @@ impl World {
             RestartPolicy::OnFailure(_) | RestartPolicy::Never => None,
         };
         let after = after.filter(|_| node.is_wanted);
-        for (run, process) in processes {
+        for (run, process) in processes.iter() {
             if let State::Running { .. } = process.state {
                 self.observe(id, Fact::ProcessEnded(run, ExitStatus::Signal(9)));
             }
@@ -108,7 +108,7 @@ impl World {
         if node.exit.is_some() || node.frozen.is_some() {
             return;
         }
-        let runs: Vec<_> = node.processes.keys().copied().collect();
+        let runs: Vec<_> = node.processes.keys().collect();
         let mut held = Vec::new();
         for run in runs {
             for happening in

@@ -56,6 +56,11 @@ impl Exclusion {
         }
     }
 
+    /// Tells whether any job needs a lock.
+    pub(crate) fn has_locks(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
     pub(crate) fn on_variable(&mut self, node: NodeId, name: &Name, value: Option<&str>) {
         let is_token = name.starts_with("CONTAINERPILOT_LOCK_") && name.ends_with("_TOKEN");
         if is_token && let Some(token) = value.and_then(|value| value.parse().ok()) {

@@ -29,6 +29,7 @@ pub mod observer;
 pub mod oracle;
 pub mod property;
 pub mod random;
+mod runs;
 pub mod scenario;
 pub mod script;
 pub mod shrink;

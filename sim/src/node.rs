@@ -7,14 +7,15 @@ use std::sync::Arc;
 use steersman_engine::config::{Config, Name, Signal};
 use steersman_engine::consul::{ConsulOp, FileState};
 use steersman_engine::input::{ExitStatus, Tree};
-use steersman_engine::{Engine, Input, JobId, RunId, Time};
+use steersman_engine::{Engine, Input, JobId, RunId, RunKind, Time};
 
 use crate::catalog::{Files, Pending};
 use crate::clock::NodeClock;
 use crate::container::{Frozen, RestartPolicy};
 use crate::link::Link;
 use crate::random::mix;
-use crate::script::{Life, Script};
+use crate::runs::Runs;
+use crate::script::{Life, Memo, Script};
 
 /// How long a machine has been up when a node begins, unless it says otherwise: no grid may count
 /// from the clock's zero.
@@ -66,7 +67,7 @@ pub struct Node {
     pub(crate) name: Arc<str>,
     pub(crate) engine: Engine,
     pub(crate) clock: NodeClock,
-    pub(crate) processes: BTreeMap<RunId, Process>,
+    pub(crate) processes: Runs<Process>,
     pub(crate) file: ConfigFile,
     pub(crate) load_delay: Duration,
     pub(crate) loads: u32,
@@ -88,18 +89,20 @@ pub struct Node {
     /// Whether the scheduler wants it to run.
     pub(crate) is_wanted: bool,
     pub(crate) frozen: Option<Frozen>,
-    names: BTreeMap<JobId, Name>,
+    /// By slot.
+    names: Vec<Name>,
+    /// By slot and kind.
+    memos: Vec<Memo>,
 }
 
 impl Node {
     pub(crate) fn new(setup: NodeSetup, engine: Engine) -> Node {
-        let names = setup.config.jobs.iter().map(|job| job.name.clone());
-        let names = (0..).map(JobId).zip(names).collect();
+        let names = setup.config.jobs.iter().map(|job| job.name.clone()).collect();
         Node {
             name: setup.name,
             engine,
             clock: setup.clock,
-            processes: BTreeMap::new(),
+            processes: Runs::new(),
             file: Ok(setup.config),
             load_delay: setup.load_delay,
             loads: 0,
@@ -118,6 +121,7 @@ impl Node {
             is_wanted: true,
             frozen: None,
             names,
+            memos: Vec::new(),
         }
     }
 
@@ -127,8 +131,7 @@ impl Node {
         self.processes.clear();
         self.requests.clear();
         self.readings.clear();
-        let names = config.jobs.iter().map(|job| job.name.clone());
-        self.names = (0..).map(JobId).zip(names).collect();
+        self.names = config.jobs.iter().map(|job| job.name.clone()).collect();
     }
 
     /// Counts the lives of the container, from 0.
@@ -154,12 +157,12 @@ impl Node {
     /// Gives the runs that have something running at the moment.
     pub fn live_runs(&self) -> impl Iterator<Item = RunId> {
         let is_live = |process: &&Process| process.state != State::Starting;
-        self.processes.iter().filter(move |(_, process)| is_live(process)).map(|(run, _)| *run)
+        self.processes.iter().filter(move |(_, process)| is_live(process)).map(|(run, _)| run)
     }
 
     /// Gives the name of the job in a slot, also of one that has just been removed.
     pub(crate) fn job_name(&self, id: JobId) -> Name {
-        let known = || self.names.get(&id).cloned();
+        let known = || self.names.get(id.index()).cloned();
         let current = self.engine.job(id).map(|job| job.name.clone());
         current.or_else(known).unwrap_or_else(|| Name::from(format!("#{}", id.0)))
     }
@@ -167,7 +170,12 @@ impl Node {
     /// Remembers the name of the job in a slot for when it is removed.
     pub(crate) fn learn_name(&mut self, id: JobId) -> Name {
         let name = self.job_name(id);
-        self.names.insert(id, name.clone());
+        for slot in self.names.len()..=id.index() {
+            self.names.push(Name::from(format!("#{slot}")));
+        }
+        if !Arc::ptr_eq(&self.names[id.index()], &name) {
+            self.names[id.index()] = name.clone();
+        }
         name
     }
 
@@ -179,6 +187,15 @@ impl Node {
         };
         let hash = contents.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
         self.files.insert(path, FileState { size: contents.len() as u64, hash });
+    }
+
+    /// Gives what is remembered of how the runs of a job, or of its check, behave.
+    pub(crate) fn memo(&mut self, run: RunId) -> &mut Memo {
+        let row = run.job.index() * 2 + usize::from(run.kind == RunKind::Check);
+        if row >= self.memos.len() {
+            self.memos.resize_with(row + 1, Memo::default);
+        }
+        &mut self.memos[row]
     }
 
     pub(crate) fn next_pid(&mut self) -> u32 {
@@ -210,12 +227,12 @@ pub(crate) enum Group {
 /// One process, or what is left of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
-    pub(crate) script: Script,
+    pub(crate) script: Arc<Script>,
     pub(crate) state: State,
 }
 
 impl Process {
-    pub(crate) const fn new(script: Script) -> Process {
+    pub(crate) const fn new(script: Arc<Script>) -> Process {
         Process { script, state: State::Starting }
     }
 
@@ -268,7 +285,7 @@ impl Process {
         }
     }
 
-    const fn is_child_polite(&self) -> bool {
+    fn is_child_polite(&self) -> bool {
         matches!(self.script.leaves, Some(child) if child.polite)
     }
 }

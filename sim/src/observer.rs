@@ -84,6 +84,8 @@ pub enum Keep {
     Story,
     /// Only what the oracle needs: bounded, for long searches.
     OracleOnly,
+    /// Nothing, and nothing is judged: for measuring what that costs.
+    Nothing,
 }
 
 /// The onlooker.
@@ -218,12 +220,19 @@ impl Observer {
 
     pub(crate) fn on_input(&mut self, at: Time, mono: Time, node: NodeId, input: &Input) {
         self.inputs += 1;
-        self.oracle.on_input(at, mono, node, input);
+        if self.keep != Keep::Nothing {
+            self.oracle.on_input(at, mono, node, input);
+        }
     }
 
     pub(crate) fn on_fact(&mut self, at: Time, mono: Time, node: NodeId, fact: Fact) {
-        self.oracle.on_fact(at, mono, node, fact);
+        if self.keep != Keep::Nothing {
+            self.oracle.on_fact(at, mono, node, fact);
+        }
         self.tap.put(Level::Signs, at, node, || Seen::Fact(fact));
+        if self.keep != Keep::Story {
+            return;
+        }
         let (Fact::ProcessStarted(run) | Fact::ProcessEnded(run, _) | Fact::TreeGone(run)) = fact;
         let Some(story) = self.story_of(node, run) else { return };
         match fact {
@@ -241,9 +250,11 @@ impl Observer {
         effect: &Effect,
         name: impl Fn(JobId) -> Name,
     ) {
-        self.oracle.on_effect(at, mono, node, effect, &name);
+        if self.keep != Keep::Nothing {
+            self.oracle.on_effect(at, mono, node, effect, &name);
+        }
         self.tap.on_effect(at, node, effect);
-        if self.keep == Keep::OracleOnly {
+        if self.keep != Keep::Story {
             return;
         }
         match effect {

@@ -14,6 +14,7 @@ use steersman_engine::{Code, Effect, Event, Input, JobId, RunId, RunKind, Source
 use crate::agenda::NodeId;
 use crate::exclusion::Exclusion;
 use crate::observer::Fact;
+use crate::runs::Runs;
 
 /// By how much a stop may take longer than its budget.
 const STOP_SLACK: Duration = Duration::from_secs(1);
@@ -48,6 +49,8 @@ pub struct Oracle {
 #[derive(Clone, Debug, Default)]
 struct NodeView {
     jobs: BTreeMap<Name, Arc<Job>>,
+    /// What the definition of a slot's job says, as it was found by name.
+    facts: Vec<Option<(Name, JobFacts)>>,
     stop_timeout: Duration,
     /// When everything must be gone, counted from the wish.
     stop_deadline: Option<Time>,
@@ -63,10 +66,10 @@ struct NodeView {
     maintenance: bool,
     over: bool,
     cause: Cause,
-    runs: BTreeMap<RunId, RunView>,
+    runs: Runs<RunView>,
     health: BTreeMap<JobId, (bool, u32)>,
-    /// The newest run of each job.
-    last_main: BTreeMap<JobId, u32>,
+    /// The newest run of each job, by slot; none is 0.
+    last_main: Vec<u32>,
     last_check: Option<(RunId, Time)>,
 }
 
@@ -92,6 +95,14 @@ struct RunView {
     /// When its patience with the stop signal ends.
     patience_ends: Option<Time>,
     kill_sent: bool,
+}
+
+/// What the rules need of a job's definition.
+#[derive(Clone, Copy, Debug)]
+struct JobFacts {
+    run: Option<Duration>,
+    kill: Option<Duration>,
+    is_stop_hook: bool,
 }
 
 /// How long things may take, as a configuration says.
@@ -163,6 +174,7 @@ impl Oracle {
 
     pub(crate) fn on_fact(&mut self, at: Time, mono: Time, id: NodeId, fact: Fact) {
         let problem = match fact {
+            Fact::ProcessStarted(_) if !self.exclusion.has_locks() => None,
             Fact::ProcessStarted(run) => {
                 let job = self.nodes[id.index()].runs.get(&run).map(|view| view.job.clone());
                 job.and_then(|job| self.exclusion.on_started(at, id, run, &job))
@@ -231,9 +243,9 @@ impl Oracle {
             Effect::Start { run, .. } => {
                 let job = name(run.job);
                 problem = problem.or_else(|| node.problem_of_start(*run, &job));
-                let limits = node.limits_of(&job);
+                let limits = node.limits_of(run.job, &job);
                 if run.kind == RunKind::Main {
-                    node.last_main.insert(run.job, run.nth);
+                    node.note_main(run);
                 }
                 node.runs.insert(*run, RunView::new(job, mono, limits));
             }
@@ -284,6 +296,7 @@ impl RunView {
 impl NodeView {
     fn apply(&mut self, config: &Config) {
         self.stop_timeout = config.stop_timeout;
+        self.facts.clear();
         for lock in &config.locks {
             self.locks.insert(lock.name.clone(), lock.stop_timeout);
         }
@@ -309,21 +322,45 @@ impl NodeView {
         Some(if self.missed.is_zero() { lost + *patience } else { lost })
     }
 
-    fn limits_of(&self, name: &Name) -> RunLimits {
+    fn note_main(&mut self, run: &RunId) {
+        if run.job.index() >= self.last_main.len() {
+            self.last_main.resize(run.job.index() + 1, 0);
+        }
+        self.last_main[run.job.index()] = run.nth;
+    }
+
+    fn facts_of(&mut self, slot: JobId, name: &Name) -> JobFacts {
+        if let Some(Some((known, facts))) = self.facts.get(slot.index())
+            && Arc::ptr_eq(known, name)
+        {
+            return *facts;
+        }
         let job = self.jobs.get(name);
-        let kill = job.and_then(|job| job.kill_timeout);
-        RunLimits { run: job.and_then(|job| job.timeout), kill, stop: self.stop_timeout }
+        let facts = JobFacts {
+            run: job.and_then(|job| job.timeout),
+            kill: job.and_then(|job| job.kill_timeout),
+            is_stop_hook: job.is_some_and(|job| is_stop_hook(&job.trigger)),
+        };
+        if slot.index() >= self.facts.len() {
+            self.facts.resize_with(slot.index() + 1, || None);
+        }
+        self.facts[slot.index()] = Some((name.clone(), facts));
+        facts
+    }
+
+    fn limits_of(&mut self, slot: JobId, name: &Name) -> RunLimits {
+        let JobFacts { run, kill, .. } = self.facts_of(slot, name);
+        RunLimits { run, kill, stop: self.stop_timeout }
     }
 
     /// At most one live run a job; nothing starts after a stop was asked for; no check in
     /// maintenance.
-    fn problem_of_start(&self, run: RunId, name: &Name) -> Option<String> {
-        let same = |other: &RunId| other.job == run.job && other.kind == run.kind;
-        if let Some(other) = self.runs.keys().find(|other| same(other)) {
+    fn problem_of_start(&mut self, run: RunId, name: &Name) -> Option<String> {
+        if let Some((other, _)) = self.runs.of(run.job, run.kind).next() {
             let (nth, other) = (run.nth, other.nth);
             return Some(format!("run {nth} of \"{name}\" starts while run {other} is not gone"));
         }
-        let is_hook = self.jobs.get(name).is_some_and(|job| is_stop_hook(&job.trigger));
+        let is_hook = self.facts_of(run.job, name).is_stop_hook;
         match run.kind {
             RunKind::Main if self.is_stopping && !is_hook => {
                 Some(format!("\"{name}\" starts after the stop was asked for"))
@@ -341,7 +378,7 @@ impl NodeView {
         let budget = self.stop_deadline;
         let hurried = self.hurried;
         let job = self.runs.get(&run)?.job.clone();
-        let limits = self.limits_of(&job);
+        let limits = self.limits_of(run.job, &job);
         let lock_due = self.lock_deadline(&job);
         let view = self.runs.get_mut(&run)?;
         if signal != Signal::KILL {
@@ -396,17 +433,15 @@ impl NodeView {
 
     fn on_stopped(&mut self, job: JobId) -> Option<String> {
         self.health.remove(&job);
-        let of_job = |run: &RunId| run.job == job && run.kind == RunKind::Main;
-        let left = self.runs.iter().find(|(run, _)| of_job(run))?;
-        let (_, view) = left;
+        let (_, view) = self.runs.of(job, RunKind::Main).next()?;
         (!view.kill_sent).then(|| format!("\"{}\" is said to have stopped and has not", view.job))
     }
 
     /// Healthy and unhealthy alternate within a run, and only a check of the live run says so.
     fn on_health(&mut self, job: JobId, healthy: bool) -> Option<String> {
-        let mut mains = self.runs.iter().filter(|(run, _)| is_main_of(run, job));
-        let main = mains.next_back().map(|(run, view)| (run.nth, view.started));
-        let nth = self.last_main.get(&job).copied().unwrap_or(0);
+        let main = self.runs.of(job, RunKind::Main).last();
+        let main = main.map(|(run, view)| (run.nth, view.started));
+        let nth = self.last_main.get(job.index()).copied().unwrap_or(0);
         if self.health.insert(job, (healthy, nth)) == Some((healthy, nth)) {
             return Some(format!("job {} becomes healthy={healthy} twice in one run", job.0));
         }
@@ -445,10 +480,6 @@ impl NodeView {
         }
         self.is_late(mono).then(|| "the stop took longer than its budget and a second".to_owned())
     }
-}
-
-fn is_main_of(run: &RunId, job: JobId) -> bool {
-    run.job == job && run.kind == RunKind::Main
 }
 
 /// Tells whether a job reacts to the stop of another, and so may start during a shutdown.

@@ -166,23 +166,23 @@ impl Script {
 /// How the successive processes of one job, or of its check, behave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Behaviour {
-    by_nth: BTreeMap<u32, Script>,
-    by_time: BTreeMap<Time, Script>,
+    by_nth: BTreeMap<u32, Arc<Script>>,
+    by_time: BTreeMap<Time, Arc<Script>>,
 }
 
 impl Behaviour {
     /// Sets how processes asked for from an instant on behave.
     pub fn set_from(&mut self, at: Time, script: Script) {
-        self.by_time.insert(at, script);
+        self.by_time.insert(at, Arc::new(script));
     }
 
     /// Sets how the n-th process behaves, counted from 1.
     pub fn set_nth(&mut self, nth: u32, script: Script) {
-        self.by_nth.insert(nth, script);
+        self.by_nth.insert(nth, Arc::new(script));
     }
 
     /// Picks the script of a process.
-    pub fn script(&self, at: Time, nth: u32) -> Option<&Script> {
+    pub fn script(&self, at: Time, nth: u32) -> Option<&Arc<Script>> {
         let by_time = || self.by_time.range(..=at).next_back().map(|(_, script)| script);
         self.by_nth.get(&nth).or_else(by_time)
     }
@@ -199,16 +199,46 @@ pub trait Director: fmt::Debug + Send + Sync {
 }
 
 /// How everything behaves, by node, job and kind.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Playbook {
-    behaviours: BTreeMap<Role, Behaviour>,
+    behaviours: Vec<Behaviour>,
+    /// Where the behaviour of each role is; a place never changes.
+    places: BTreeMap<Role, usize>,
     director: Option<Arc<dyn Director>>,
+    serves: Arc<Script>,
+    passes: Arc<Script>,
+}
+
+/// Where a role's behaviour was found, to find it again without comparing names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memo {
+    job: Option<Name>,
+    /// How many behaviours there were.
+    count: usize,
+    place: Option<usize>,
+}
+
+impl Default for Playbook {
+    fn default() -> Playbook {
+        Playbook {
+            behaviours: Vec::new(),
+            places: BTreeMap::new(),
+            director: None,
+            serves: Arc::new(Script::endless()),
+            passes: Arc::new(Script::ends(Duration::from_millis(10), 0)),
+        }
+    }
 }
 
 impl Playbook {
     /// Gives the behaviour of a job or check, to be changed.
     pub fn behaviour(&mut self, node: NodeId, job: &str, kind: RunKind) -> &mut Behaviour {
-        self.behaviours.entry((node, Name::from(job), kind)).or_default()
+        let count = self.behaviours.len();
+        let place = *self.places.entry((node, Name::from(job), kind)).or_insert(count);
+        if place == count {
+            self.behaviours.push(Behaviour::default());
+        }
+        &mut self.behaviours[place]
     }
 
     /// Lets somebody decide what the playbook leaves open.
@@ -217,12 +247,21 @@ impl Playbook {
     }
 
     /// Picks the script of a process; a job runs for ever and a check passes by default.
-    pub fn script(&self, key: &Role, at: Time, nth: u32) -> Script {
-        let script = self.behaviours.get(key).and_then(|behaviour| behaviour.script(at, nth));
-        let directed = || self.director.as_ref().map(|director| director.script(key, at, nth));
-        script.cloned().or_else(directed).unwrap_or_else(|| match key.2 {
-            RunKind::Main => Script::endless(),
-            RunKind::Check => Script::ends(Duration::from_millis(10), 0),
-        })
+    pub(crate) fn part(&self, memo: &mut Memo, role: &Role, at: Time, nth: u32) -> Arc<Script> {
+        let count = self.behaviours.len();
+        let is_known = memo.job.as_ref().is_some_and(|job| Arc::ptr_eq(job, &role.1));
+        if !is_known || memo.count != count {
+            let place = if count == 0 { None } else { self.places.get(role).copied() };
+            *memo = Memo { job: Some(role.1.clone()), count, place };
+        }
+        let behaviour = memo.place.and_then(|place| self.behaviours.get(place));
+        if let Some(script) = behaviour.and_then(|behaviour| behaviour.script(at, nth)) {
+            return script.clone();
+        }
+        match (&self.director, role.2) {
+            (Some(director), _) => Arc::new(director.script(role, at, nth)),
+            (None, RunKind::Main) => self.serves.clone(),
+            (None, RunKind::Check) => self.passes.clone(),
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! The world: nodes, one clock above all, and what is due next.
 
 use core::time::Duration;
-use std::collections::VecDeque;
-use std::sync::Arc;
 
 use steersman_engine::input::{ExitStatus, Tree};
 use steersman_engine::{Effect, Engine, Input, RunId, Time};
@@ -33,6 +31,8 @@ pub struct World {
     steps: u64,
     steps_at_now: u32,
     fingerprint: u64,
+    /// Room for the effects of an input, used again and again.
+    room: Vec<Effect>,
 }
 
 impl World {
@@ -50,6 +50,7 @@ impl World {
             steps: 0,
             steps_at_now: 0,
             fingerprint: 0,
+            room: Vec::new(),
         }
     }
 
@@ -279,21 +280,20 @@ impl World {
         self.observer.on_input(self.now, stamp.mono, id, &input);
         let line = || Seen::Input(stamp, Box::new(input.clone()));
         self.observer.tap().put(Level::Everything, self.now, id, line);
-        let mut effects = Vec::new();
+        let mut effects = core::mem::take(&mut self.room);
         node.engine.handle(stamp, input, &mut effects);
         let digest = node.engine.digest();
         self.fingerprint = mix(mix(self.fingerprint ^ digest) ^ self.now.0);
-        let mut wanted = VecDeque::from(effects);
-        while let Some(effect) = wanted.pop_front() {
-            self.carry_out(id, effect);
+        for effect in effects.drain(..) {
+            self.carry_out(id, stamp.mono, effect);
         }
+        self.room = effects;
         self.observer.tap().put(Level::Everything, self.now, id, || Seen::Digest(digest));
         self.update_wakeup(id);
     }
 
-    fn carry_out(&mut self, id: NodeId, effect: Effect) {
+    fn carry_out(&mut self, id: NodeId, mono: Time, effect: Effect) {
         let node = &mut self.nodes[id.index()];
-        let mono = node.clock.stamp(self.now).mono;
         self.observer.on_effect(self.now, mono, id, &effect, |job| node.job_name(job));
         match effect {
             Effect::Start { run, .. } => self.start(id, run),
@@ -330,10 +330,9 @@ impl World {
 
     fn start(&mut self, id: NodeId, run: RunId) {
         let node = &mut self.nodes[id.index()];
-        let name = node.learn_name(run.job);
-        let key = (id, name, run.kind);
-        let script = self.playbook.script(&key, self.now, run.nth);
-        let cast = || Seen::Cast(run, key.1, Arc::new(script.clone()));
+        let key = (id, node.learn_name(run.job), run.kind);
+        let script = self.playbook.part(node.memo(run), &key, self.now, run.nth);
+        let cast = || Seen::Cast(run, key.1, script.clone());
         self.observer.tap().put(Level::Everything, self.now, id, cast);
         let (due, happening) = match &script.start {
             Start::After(after) => (self.now + *after, Happening::Started(run)),
