@@ -143,9 +143,17 @@ pub(crate) struct Timers {
     watch_places: Vec<u32>,
     lock_places: Vec<u32>,
     digest: u64,
+    /// Whether the digest is not kept.
+    #[serde(skip)]
+    is_undigested: bool,
 }
 
 impl Timers {
+    /// Keeps the digest, or not.
+    pub(crate) fn set_digested(&mut self, is_digested: bool) {
+        self.is_undigested = !is_digested;
+    }
+
     /// Makes room for the timers of `jobs` jobs and `watches` watches.
     pub(crate) fn resize(&mut self, jobs: usize, watches: usize) {
         let wanted = (jobs + 1) * KINDS;
@@ -268,7 +276,7 @@ impl Timers {
         let Some(place) = self.place_mut(key) else { return };
         *place = next;
         self.heap.push((at, key));
-        self.digest ^= hash_of(at, key);
+        self.note_change(at, key);
         self.rise(self.heap.len() - 1);
     }
 
@@ -280,11 +288,17 @@ impl Timers {
         }
         *place = ABSENT;
         let (at, _) = self.heap.swap_remove(hole);
-        self.digest ^= hash_of(at, key);
+        self.note_change(at, key);
         if hole < self.heap.len() {
             self.note_place(hole);
             self.rise(hole);
             self.sink(hole);
+        }
+    }
+
+    fn note_change(&mut self, at: Time, key: u32) {
+        if !self.is_undigested {
+            self.digest ^= mix(at.0, u64::from(key) | 1 << 40);
         }
     }
 
@@ -359,10 +373,6 @@ fn watch_key(watch: WatchId, timer: WatchTimer) -> u32 {
 
 fn lock_key(lock: LockId, timer: LockTimer) -> u32 {
     LOCK_BIT | (u32::from(lock.0) * LOCK_TIMERS.len() as u32 + timer as u32)
-}
-
-fn hash_of(at: Time, key: u32) -> u64 {
-    mix(at.0, u64::from(key) | 1 << 40)
 }
 
 #[cfg(test)]

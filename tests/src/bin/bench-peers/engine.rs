@@ -18,7 +18,7 @@ use steersman_engine::input::{ExitStatus, Tree};
 use steersman_engine::{Code, Effect, Engine, Input, RunId, RunKind, Stamp, Time};
 
 use crate::Result;
-use crate::table::{Better, Table};
+use steersman_tests::table::{Better, Table};
 
 /// Measures inputs a second, and nanoseconds an input beside jobs that are not concerned.
 pub(crate) fn run(rounds: usize, quick: bool) -> Result<()> {

@@ -10,7 +10,6 @@
 mod engine;
 mod measure;
 mod peers;
-mod table;
 
 use std::env;
 use std::error::Error;
@@ -19,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use peers::{Ender, Peer, Workload};
-use table::{Better, Table};
+use steersman_tests::table::{Better, Table};
 
 /// What every part of the program may fail with.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// Which way a figure is good.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Better {
+pub enum Better {
     /// Small is good.
     Less,
     /// Big is good.
@@ -12,7 +12,7 @@ pub(crate) enum Better {
 }
 
 /// One table: a row a peer, a column a size of the task.
-pub(crate) struct Table {
+pub struct Table {
     title: String,
     unit: &'static str,
     better: Better,
@@ -36,23 +36,18 @@ impl Row {
 impl Table {
     /// Builds an empty table whose ratios are counted against the row `base`; none when it is
     /// empty.
-    pub(crate) fn new(
-        title: &str,
-        unit: &'static str,
-        better: Better,
-        base: &'static str,
-    ) -> Table {
+    pub fn new(title: &str, unit: &'static str, better: Better, base: &'static str) -> Table {
         let title = title.to_owned();
         Table { title, unit, better, base, columns: Vec::new(), rows: Vec::new() }
     }
 
     /// Adds one measurement.
-    pub(crate) fn add(&mut self, row: &str, column: &str, value: f64) {
+    pub fn add(&mut self, row: &str, column: &str, value: f64) {
         self.cell(row, column, false).push(value);
     }
 
     /// Adds a published figure from another machine.
-    pub(crate) fn quote(&mut self, row: &str, column: &str, value: f64) {
+    pub fn quote(&mut self, row: &str, column: &str, value: f64) {
         self.cell(row, column, true).push(value);
     }
 
@@ -73,7 +68,7 @@ impl Table {
     }
 
     /// Prints it: medians, the range in which they lie, and ratios to the base row.
-    pub(crate) fn print(&self) {
+    pub fn print(&self) {
         print!("{}", self.markdown());
     }
 
@@ -128,7 +123,7 @@ fn ratio(row: &Row, column: &str, base: Option<f64>) -> String {
 }
 
 /// Three digits that count, no more.
-pub(crate) fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -137,7 +132,7 @@ pub(crate) fn figure(value: f64) -> String {
 }
 
 /// Gives the middle value; the mean of the two middle ones for an even number.
-pub(crate) fn median(samples: &[f64]) -> Option<f64> {
+pub fn median(samples: &[f64]) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let half = sorted.len() / 2;

@@ -1,0 +1,46 @@
+//! What the simulators of the benchmark share: which job they do, and how they report.
+
+use std::time::Duration;
+
+/// The job: hosts that report to one server.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    /// How many hosts.
+    pub hosts: u8,
+    /// How often each reports.
+    pub interval: Duration,
+    /// The step of a simulator that goes by steps.
+    pub tick: Duration,
+    /// How long, in simulated time.
+    pub length: Duration,
+}
+
+impl Job {
+    /// Reads `HOSTS INTERVAL_MS TICK_MS SECONDS`.
+    ///
+    /// # Panics
+    /// When there are not four numbers.
+    pub fn from_args() -> Job {
+        let numbers = std::env::args().skip(1).map(|arg| arg.parse().expect("a number"));
+        let numbers: Vec<u64> = numbers.collect();
+        let [hosts, interval, tick, seconds] = numbers[..] else {
+            panic!("cannot go without HOSTS INTERVAL_MS TICK_MS SECONDS");
+        };
+        Job {
+            hosts: u8::try_from(hosts).expect("at most 255 hosts"),
+            interval: Duration::from_millis(interval),
+            tick: Duration::from_millis(tick),
+            length: Duration::from_secs(seconds),
+        }
+    }
+
+    /// Gives when a host reports first, so that not all do at once.
+    pub fn offset(&self, nth: u8) -> Duration {
+        self.interval / u32::from(self.hosts) * u32::from(nth)
+    }
+}
+
+/// Prints the wall time and the number of answers.
+pub fn report(wall: Duration, answers: u64) {
+    println!("{} {answers}", wall.as_secs_f64());
+}
