@@ -17,7 +17,7 @@ use crate::id::{JobId, RequestId, RunId, RunKind};
 use crate::input::Input;
 use crate::limits;
 use crate::lock_state::LockState;
-use crate::random::mix;
+use crate::random::{mix, mix_side_by_side};
 use crate::slot::Slot;
 use crate::term::LossReason;
 use crate::time::{Stamp, Time};
@@ -183,11 +183,11 @@ impl Engine {
             | u64::from(self.maintenance) << 48
             | u64::from(self.is_catalog_failing) << 49;
         let requests = (self.loading.len() as u64) << 32 | self.reload_again.len() as u64;
-        let mut hash = mix(self.slots_digest, self.timers.digest());
-        hash = mix(hash, stage);
-        hash = mix(hash, statuses ^ self.watches_digest.rotate_left(17));
-        hash = mix(hash, self.locks_digest);
-        mix(hash, mix(self.generation, requests))
+        mix_side_by_side(&[
+            (self.slots_digest, self.timers.digest()),
+            (stage, statuses ^ self.watches_digest.rotate_left(17)),
+            (self.locks_digest, mix(self.generation, requests)),
+        ])
     }
 
     /// Keeps the digest of what changes often, or not; kept unless told otherwise.

@@ -10,6 +10,17 @@ pub(crate) const fn mix(a: u64, b: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// Mixes pairs of words into one; each depends on its place.
+pub(crate) fn mix_side_by_side(pairs: &[(u64, u64)]) -> u64 {
+    let mut place = 0_u64;
+    let mut hash = 0;
+    for (a, b) in pairs {
+        place = place.wrapping_add(0xA076_1D64_78BD_642F);
+        hash ^= mix(a ^ place, *b);
+    }
+    mix(hash, place)
+}
+
 /// Draws a number below `bound` for `key`; 0 when `bound` is 0.
 pub(crate) const fn below(seed: u64, key: u64, bound: u64) -> u64 {
     let word = mix(mix(seed, key), 0xD1B5_4A32_D192_ED03) as u128;

@@ -8,7 +8,7 @@ use crate::config::{Job, Name, Repeat, Restarts, Trigger};
 use crate::event::Code;
 use crate::id::{JobId, RunId, RunKind};
 use crate::input::ExitStatus;
-use crate::random::mix;
+use crate::random::{mix, mix_side_by_side};
 use crate::registration::Catalog;
 use crate::time::Time;
 use crate::variable;
@@ -308,16 +308,20 @@ impl Slot {
             Restarts::Limited(left) => u64::from(left),
             Restarts::Unlimited => u64::MAX,
         };
-        let mut hash = mix(u64::from(job.0) | life << 32, process);
-        hash = mix(hash, since);
-        hash = mix(hash, check ^ flags.rotate_left(40));
-        hash = mix(hash, restarts ^ u64::from(self.backoff_step) << 32);
-        hash = mix(hash, u64::from(self.runs) | u64::from(self.checks) << 32);
-        hash = mix(hash, u64::from(self.pending) | u64::from(self.failures) << 32);
-        hash = mix(hash, self.seen ^ u64::from(self.runs_of_definition) << 24);
-        hash = mix(hash, self.epoch.0 ^ self.checks_since.0.rotate_left(32));
-        hash = mix(hash, self.catalog.fingerprint() ^ self.stop_by.0.rotate_left(11));
-        mix(hash, self.last_scheduled_ms.cast_unsigned())
+        // Pairs are mixed side by side and not one after the other: a processor does several at once.
+        let pairs = [
+            (u64::from(job.0) | life << 32, process),
+            (since, check ^ flags.rotate_left(40)),
+            (restarts ^ u64::from(self.backoff_step) << 32, self.stop_by.0),
+            (
+                u64::from(self.runs) | u64::from(self.checks) << 32,
+                u64::from(self.pending) | u64::from(self.failures) << 32,
+            ),
+            (self.seen ^ u64::from(self.runs_of_definition) << 24, self.epoch.0),
+            (self.checks_since.0, self.catalog.fingerprint()),
+        ];
+        let own = mix(self.last_scheduled_ms.cast_unsigned(), u64::from(job.0));
+        mix_side_by_side(&pairs) ^ own
     }
 }
 
