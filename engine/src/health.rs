@@ -167,7 +167,8 @@ impl Engine {
         let is_lenient = self.planted(Defect::StartPeriodIgnored);
         let is_hiding = self.planted(Defect::StartPeriodHidesAll);
         let Some(slot) = self.slot_mut(job) else { return };
-        let Some(health) = slot.spec.health.clone() else { return };
+        let Some(health) = &slot.spec.health else { return };
+        let (start_period, retries) = (health.start_period, health.retries.max(1));
         if is_passed {
             if !is_adding {
                 slot.failures = 0;
@@ -181,12 +182,12 @@ impl Engine {
             return self.report_health(job, true, output);
         }
         let is_starting = (slot.health == Health::Unknown || is_hiding)
-            && now.since(slot.checks_since) < health.start_period;
+            && now.since(slot.checks_since) < start_period;
         if is_starting && !is_lenient {
             return;
         }
         slot.failures = slot.failures.saturating_add(1);
-        let retries = if is_strict { 1 } else { health.retries.max(1) };
+        let retries = if is_strict { 1 } else { retries };
         if slot.failures >= retries && (slot.health != Health::Unhealthy || is_nagging) {
             if is_quiet && slot.health == Health::Unknown {
                 return;

@@ -1,6 +1,6 @@
 //! One timer for each (row, kind): arming overwrites, stopping clears, the earliest is on top.
 //!
-//! An indexed binary heap, so that there are no tombstones: equal states have equal timers.
+//! An indexed heap, so that there are no tombstones: equal states have equal timers.
 
 use alloc::vec::Vec;
 
@@ -125,6 +125,8 @@ const WATCH_BIT: u32 = 1 << 31;
 /// Keys of locks have this bit, and places of their own.
 const LOCK_BIT: u32 = 1 << 30;
 const ABSENT: u32 = u32::MAX;
+/// How many children each entry of the heap has.
+const FAN: usize = 4;
 
 /// A timer that has come due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,28 +273,29 @@ impl Timers {
     }
 
     fn arm_key(&mut self, key: u32, at: Time) {
-        self.stop_key(key);
-        let next = u32::try_from(self.heap.len()).unwrap_or(ABSENT);
-        let Some(place) = self.place_mut(key) else { return };
-        *place = next;
-        self.heap.push((at, key));
+        let Some(place) = self.place(key) else { return };
+        if let Some((old, _)) = self.heap.get(place as usize).copied() {
+            self.note_change(old, key);
+            self.settle(place as usize, (at, key));
+        } else {
+            let last = self.heap.len();
+            self.heap.push((at, key));
+            let place = self.rise(last, (at, key));
+            self.put_at(place, (at, key));
+        }
         self.note_change(at, key);
-        self.rise(self.heap.len() - 1);
     }
 
     fn stop_key(&mut self, key: u32) {
         let Some(place) = self.place_mut(key) else { return };
-        let hole = *place as usize;
         if *place == ABSENT {
             return;
         }
-        *place = ABSENT;
+        let hole = core::mem::replace(place, ABSENT) as usize;
         let (at, _) = self.heap.swap_remove(hole);
         self.note_change(at, key);
-        if hole < self.heap.len() {
-            self.note_place(hole);
-            self.rise(hole);
-            self.sink(hole);
+        if let Some(moved) = self.heap.get(hole) {
+            self.settle(hole, *moved);
         }
     }
 
@@ -302,42 +305,44 @@ impl Timers {
         }
     }
 
-    fn rise(&mut self, mut at: usize) {
+    /// Moves an entry to where it belongs, from a place that is free.
+    fn settle(&mut self, place: usize, entry: (Time, u32)) {
+        let at = self.rise(place, entry);
+        let at = if at == place { self.sink(place, entry) } else { at };
+        self.put_at(at, entry);
+    }
+
+    fn rise(&mut self, mut at: usize, entry: (Time, u32)) -> usize {
         while at > 0 {
-            let parent = (at - 1) / 2;
-            if self.heap[parent] <= self.heap[at] {
+            let parent = (at - 1) / FAN;
+            if self.heap[parent] <= entry {
                 break;
             }
-            self.swap(parent, at);
+            self.put_at(at, self.heap[parent]);
             at = parent;
         }
+        at
     }
 
-    fn sink(&mut self, mut at: usize) {
+    fn sink(&mut self, mut at: usize, entry: (Time, u32)) -> usize {
         loop {
-            let mut least = at;
-            for child in [2 * at + 1, 2 * at + 2] {
-                if child < self.heap.len() && self.heap[child] < self.heap[least] {
-                    least = child;
+            let (mut least, mut place) = (entry, at);
+            for child in FAN * at + 1..(FAN * at + 1 + FAN).min(self.heap.len()) {
+                if self.heap[child] < least {
+                    (least, place) = (self.heap[child], child);
                 }
             }
-            if least == at {
-                return;
+            if place == at {
+                return at;
             }
-            self.swap(least, at);
-            at = least;
+            self.put_at(at, least);
+            at = place;
         }
     }
 
-    fn swap(&mut self, a: usize, b: usize) {
-        self.heap.swap(a, b);
-        self.note_place(a);
-        self.note_place(b);
-    }
-
-    fn note_place(&mut self, at: usize) {
-        let key = self.heap[at].1;
-        if let Some(place) = self.place_mut(key) {
+    fn put_at(&mut self, at: usize, entry: (Time, u32)) {
+        self.heap[at] = entry;
+        if let Some(place) = self.place_mut(entry.1) {
             *place = u32::try_from(at).unwrap_or(ABSENT);
         }
     }
