@@ -92,22 +92,34 @@ fn pack_op(op: ConsulOp) -> u64 {
     (kind << 48) | (u64::from(owner) << 32) | u64::from(op.nth)
 }
 
-/// One entry of the agenda; at most one for each node and happening.
-type Key = (Time, u64, NodeId, Happening);
+/// What an entry is about, with what decides between entries due at the same instant; at most one
+/// for each node and happening.
+type Name = (u64, NodeId, Happening);
 
 /// Everything that is due, in order.
 ///
-/// A binary heap that knows where each entry is, so that one can be moved or taken out by name:
-/// equal agendas have equal entries, and what does not change costs nothing.
+/// A heap that knows where each entry is, so that one can be moved or taken out by name: equal
+/// agendas have equal entries, and what does not change costs nothing.
 #[derive(Clone, Debug)]
 pub struct Agenda {
-    heap: Vec<(Key, Ticket)>,
-    /// Where in the heap the entry of each ticket is.
-    places: Vec<u32>,
+    heap: Vec<(Time, Ticket)>,
+    /// By ticket.
+    entries: Vec<Entry>,
     free: Vec<Ticket>,
     due: Vec<NodeDue>,
     ties: Ties,
 }
+
+/// One entry.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    name: Name,
+    /// Where in the heap.
+    place: u32,
+}
+
+/// How many children each entry of the heap has.
+const FAN: usize = 4;
 
 /// Names an entry as long as it is on the agenda.
 type Ticket = u32;
@@ -138,7 +150,7 @@ pub enum Ties {
 impl Agenda {
     /// Builds an empty agenda.
     pub const fn new(ties: Ties) -> Agenda {
-        Agenda { heap: Vec::new(), places: Vec::new(), free: Vec::new(), due: Vec::new(), ties }
+        Agenda { heap: Vec::new(), entries: Vec::new(), free: Vec::new(), due: Vec::new(), ties }
     }
 
     /// Puts an entry in; an earlier entry of the same name moves.
@@ -146,132 +158,138 @@ impl Agenda {
         if at == Time::NEVER {
             return self.remove(node, happening);
         }
-        let key = self.key(at, node, happening);
         let ticket = self.ticket(node, happening);
         if ticket != ABSENT {
-            let place = self.places[ticket as usize] as usize;
-            if self.heap[place].0.0 != at {
-                self.heap[place].0 = key;
-                self.settle(place);
+            let place = self.entries[ticket as usize].place as usize;
+            if self.heap[place].0 != at {
+                self.entries[ticket as usize].name.0 = self.tie(at, node, happening);
+                self.settle(place, (at, ticket));
             }
             return;
         }
-        let ticket = self.free.pop().unwrap_or_else(|| {
-            self.places.push(ABSENT);
-            Ticket::try_from(self.places.len() - 1).expect("fewer than four thousand million")
-        });
+        let name = (self.tie(at, node, happening), node, happening);
+        let entry = Entry { name, place: ABSENT };
+        let ticket = match self.free.pop() {
+            Some(ticket) => {
+                self.entries[ticket as usize] = entry;
+                ticket
+            }
+            None => {
+                self.entries.push(entry);
+                Ticket::try_from(self.entries.len() - 1).expect("fewer than four thousand million")
+            }
+        };
         self.set_ticket(node, happening, ticket);
-        self.heap.push((key, ticket));
-        self.note_place(self.heap.len() - 1);
-        self.rise(self.heap.len() - 1);
+        let last = self.heap.len();
+        self.heap.push((at, ticket));
+        let place = self.rise(last, (at, ticket));
+        self.put_at(place, (at, ticket));
     }
 
     /// Takes an entry out.
     pub fn remove(&mut self, node: NodeId, happening: Happening) {
         let ticket = self.ticket(node, happening);
         if ticket != ABSENT {
-            self.take_out(self.places[ticket as usize] as usize);
+            self.take_out(self.entries[ticket as usize].place as usize);
         }
     }
 
     /// Takes every entry of a node out.
     pub fn remove_node(&mut self, node: NodeId) {
-        let of_node = self.heap.iter().filter(|(key, _)| key.2 == node);
-        for happening in of_node.map(|(key, _)| key.3).collect::<Vec<_>>() {
+        let names = self.heap.iter().map(|(_, ticket)| self.entries[*ticket as usize].name);
+        for (_, _, happening) in names.filter(|name| name.1 == node).collect::<Vec<_>>() {
             self.remove(node, happening);
         }
     }
 
     /// Takes the next entry out.
     pub fn pop(&mut self) -> Option<(Time, NodeId, Happening)> {
-        if self.heap.is_empty() {
-            return None;
-        }
-        let (at, _, node, happening) = self.take_out(0);
-        Some((at, node, happening))
+        if self.heap.is_empty() { None } else { Some(self.take_out(0)) }
     }
 
     /// Gives every entry, in order.
     pub fn entries(&self) -> impl Iterator<Item = (Time, NodeId, Happening)> {
-        let mut keys: Vec<Key> = self.heap.iter().map(|(key, _)| *key).collect();
+        let name = |ticket: Ticket| self.entries[ticket as usize].name;
+        let mut keys: Vec<_> = self.heap.iter().map(|(at, ticket)| (*at, name(*ticket))).collect();
         keys.sort_unstable();
-        keys.into_iter().map(|(at, _, node, happening)| (at, node, happening))
+        keys.into_iter().map(|(at, (_, node, happening))| (at, node, happening))
     }
 
     /// Tells when the next entry is due.
     pub fn next_due(&self) -> Option<Time> {
-        self.heap.first().map(|((at, ..), _)| *at)
+        self.heap.first().map(|(at, _)| *at)
     }
 
     /// Tells when an entry is due.
     pub fn is_due(&self, node: NodeId, happening: Happening) -> Option<Time> {
-        let place = *self.places.get(self.ticket(node, happening) as usize)?;
-        self.heap.get(place as usize).map(|(key, _)| key.0)
+        let entry = self.entries.get(self.ticket(node, happening) as usize)?;
+        self.heap.get(entry.place as usize).map(|(at, _)| *at)
     }
 
-    fn key(&self, at: Time, node: NodeId, happening: Happening) -> Key {
-        let tie = match self.ties {
+    fn tie(&self, at: Time, node: NodeId, happening: Happening) -> u64 {
+        match self.ties {
             Ties::ByName => 0,
             Ties::Drawn(random) => {
                 random.keyed(at.0).keyed(u64::from(node.0)).keyed(happening.pack()).draw()
             }
-        };
-        (at, tie, node, happening)
-    }
-
-    fn take_out(&mut self, place: usize) -> Key {
-        let (key, ticket) = self.heap.swap_remove(place);
-        if place < self.heap.len() {
-            self.note_place(place);
-            self.settle(place);
         }
-        self.set_ticket(key.2, key.3, ABSENT);
-        self.places[ticket as usize] = ABSENT;
+    }
+
+    fn take_out(&mut self, place: usize) -> (Time, NodeId, Happening) {
+        let (at, ticket) = self.heap.swap_remove(place);
+        if let Some(moved) = self.heap.get(place) {
+            self.settle(place, *moved);
+        }
+        let (_, node, happening) = self.entries[ticket as usize].name;
+        self.set_ticket(node, happening, ABSENT);
         self.free.push(ticket);
-        key
+        (at, node, happening)
     }
 
-    fn settle(&mut self, place: usize) {
-        self.rise(place);
-        self.sink(place);
+    /// Moves the entry of a ticket to where it belongs, from a place that is free.
+    fn settle(&mut self, place: usize, entry: (Time, Ticket)) {
+        let at = self.rise(place, entry);
+        let at = if at == place { self.sink(place, entry) } else { at };
+        self.put_at(at, entry);
     }
 
-    fn rise(&mut self, mut at: usize) {
+    fn rise(&mut self, mut at: usize, entry: (Time, Ticket)) -> usize {
         while at > 0 {
-            let parent = (at - 1) / 2;
-            if self.heap[parent].0 <= self.heap[at].0 {
-                return;
+            let parent = (at - 1) / FAN;
+            if !self.is_before(entry, self.heap[parent]) {
+                break;
             }
-            self.swap(parent, at);
+            self.put_at(at, self.heap[parent]);
             at = parent;
         }
+        at
     }
 
-    fn sink(&mut self, mut at: usize) {
+    fn sink(&mut self, mut at: usize, entry: (Time, Ticket)) -> usize {
         loop {
-            let mut least = at;
-            for child in [2 * at + 1, 2 * at + 2] {
-                if child < self.heap.len() && self.heap[child].0 < self.heap[least].0 {
-                    least = child;
+            let (mut least, mut place) = (entry, at);
+            let children = FAN * at + 1..(FAN * at + 1 + FAN).min(self.heap.len());
+            for child in children {
+                if self.is_before(self.heap[child], least) {
+                    (least, place) = (self.heap[child], child);
                 }
             }
-            if least == at {
-                return;
+            if place == at {
+                return at;
             }
-            self.swap(least, at);
-            at = least;
+            self.put_at(at, least);
+            at = place;
         }
     }
 
-    fn swap(&mut self, a: usize, b: usize) {
-        self.heap.swap(a, b);
-        self.note_place(a);
-        self.note_place(b);
+    fn is_before(&self, one: (Time, Ticket), other: (Time, Ticket)) -> bool {
+        let name = |ticket: Ticket| self.entries[ticket as usize].name;
+        one.0 < other.0 || one.0 == other.0 && name(one.1) < name(other.1)
     }
 
-    fn note_place(&mut self, at: usize) {
-        let ticket = self.heap[at].1 as usize;
-        self.places[ticket] = u32::try_from(at).unwrap_or(ABSENT);
+    fn put_at(&mut self, at: usize, entry: (Time, Ticket)) {
+        self.heap[at] = entry;
+        self.entries[entry.1 as usize].place = u32::try_from(at).unwrap_or(ABSENT);
     }
 
     fn ticket(&self, node: NodeId, happening: Happening) -> Ticket {

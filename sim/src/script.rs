@@ -167,13 +167,16 @@ impl Script {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Behaviour {
     by_nth: BTreeMap<u32, Arc<Script>>,
-    by_time: BTreeMap<Time, Arc<Script>>,
+    /// In order of time.
+    by_time: Vec<(Time, Arc<Script>)>,
 }
 
 impl Behaviour {
     /// Sets how processes asked for from an instant on behave.
     pub fn set_from(&mut self, at: Time, script: Script) {
-        self.by_time.insert(at, Arc::new(script));
+        let place = self.by_time.partition_point(|(from, _)| *from < at);
+        self.by_time.retain(|(from, _)| *from != at);
+        self.by_time.insert(place, (at, Arc::new(script)));
     }
 
     /// Sets how the n-th process behaves, counted from 1.
@@ -183,8 +186,8 @@ impl Behaviour {
 
     /// Picks the script of a process.
     pub fn script(&self, at: Time, nth: u32) -> Option<&Arc<Script>> {
-        let by_time = || self.by_time.range(..=at).next_back().map(|(_, script)| script);
-        self.by_nth.get(&nth).or_else(by_time)
+        let by_time = || self.by_time.iter().rfind(|(from, _)| *from <= at);
+        self.by_nth.get(&nth).or_else(|| by_time().map(|(_, script)| script))
     }
 }
 
