@@ -312,9 +312,13 @@ impl Consul {
     /// Puts the deadlines of an agent's checks on the agenda.
     pub(crate) fn rearm(&mut self, agent: usize) {
         let mut planned = Vec::new();
-        let state = &self.agents[agent];
-        for (check, clock) in &state.local.ttls {
-            if let Some(deadline) = clock.deadline {
+        let now = self.now;
+        let state = &mut self.agents[agent];
+        for (check, clock) in &mut state.local.ttls {
+            if let Some(deadline) = clock.deadline
+                && (clock.planned.0 != Some(deadline) || deadline <= now)
+            {
+                clock.planned.0 = Some(deadline);
                 planned.push((deadline, Work::Expire { check: check.clone() }));
             }
         }

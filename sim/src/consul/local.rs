@@ -1,6 +1,7 @@
 //! What an agent knows about itself: its services and checks, and whether the servers know it too.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -36,6 +37,23 @@ pub(crate) struct Ttl {
     pub(crate) deadline: Option<u64>,
     pub(crate) last_output: Str,
     pub(crate) output_max: usize,
+    pub(crate) planned: Planned,
+}
+
+/// The deadline that was last put on the agenda: spares a search for it, and is no state.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Planned(pub(crate) Option<u64>);
+
+impl PartialEq for Planned {
+    fn eq(&self, _: &Planned) -> bool {
+        true
+    }
+}
+
+impl Eq for Planned {}
+
+impl Hash for Planned {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// What the data directory keeps of a TTL check.
@@ -287,6 +305,7 @@ impl Local {
                 deadline: Some(now.saturating_add(ttl)),
                 last_output: "".into(),
                 output_max: if wanted > 0 { wanted.min(OUTPUT_MAX) } else { OUTPUT_MAX },
+                planned: Planned::default(),
             };
             self.ttls.insert(id.clone(), clock);
         }
