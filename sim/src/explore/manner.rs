@@ -202,8 +202,9 @@ pub type RoleName = (Arc<str>, Name, RunKind);
 /// How everything behaves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manners {
+    /// Shared by all runs of a search.
     #[serde(with = "pairs")]
-    roles: BTreeMap<RoleName, Manner>,
+    roles: Arc<BTreeMap<RoleName, Manner>>,
 }
 
 impl Manners {
@@ -218,7 +219,7 @@ impl Manners {
                 roles.insert(check, Manner::working(Span::millis(10, 10)));
             }
         }
-        Manners { roles }
+        Manners { roles: Arc::new(roles) }
     }
 
     /// Gives the manner of a role.
@@ -228,12 +229,12 @@ impl Manners {
 
     /// Sets the manner of a role.
     pub fn set(&mut self, role: RoleName, manner: Manner) {
-        self.roles.insert(role, manner);
+        Arc::make_mut(&mut self.roles).insert(role, manner);
     }
 
     /// Gives every role with its manner, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&RoleName, &mut Manner)> {
-        self.roles.iter_mut()
+        Arc::make_mut(&mut self.roles).iter_mut()
     }
 
     /// Gives the ordinary script of a role for a process that is asked for at an instant.
@@ -285,6 +286,7 @@ fn awaits_end(trigger: &Trigger, job: &Name) -> bool {
 /// Maps whose keys are no text, as lists of pairs.
 mod pairs {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -299,8 +301,8 @@ mod pairs {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<BTreeMap<RoleName, Manner>, D::Error> {
-        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+    ) -> Result<Arc<BTreeMap<RoleName, Manner>>, D::Error> {
+        Ok(Arc::new(Vec::deserialize(deserializer)?.into_iter().collect()))
     }
 }
 

@@ -10,7 +10,7 @@ use steersman_engine::event::SignalName;
 use steersman_engine::input::{Control, ExitStatus};
 use steersman_engine::{RunKind, Time};
 
-use crate::explore::manner::{Answer, Manner, Span, Way};
+use crate::explore::manner::{Answer, Manner, Manners, Span, Way};
 use crate::explore::plan::{Deed, NodeSpec, Plan, Setting, When};
 use crate::random::{Random, mix};
 use crate::script::{Child, Director, Role, Script};
@@ -141,8 +141,10 @@ pub struct Swarm {
 #[derive(Clone, Debug)]
 pub struct SwarmParts {
     random: Random,
-    /// The manners of every node, job and kind, with this seed's trouble in them.
-    manners: std::collections::BTreeMap<Role, (Manner, Vec<(Fault, u32)>)>,
+    names: Vec<Arc<str>>,
+    manners: Manners,
+    /// This seed's trouble with jobs, and with checks.
+    faults: [Vec<(Fault, u32)>; 2],
     calm_from: Time,
     counts: Arc<FaultCounts>,
 }
@@ -162,18 +164,7 @@ impl Swarm {
         let calm_from = Time(0) + trouble;
         let rates = rates(random, allowed);
         let mut deeds = Vec::new();
-        let mut manners = std::collections::BTreeMap::new();
         for (index, node) in setting.nodes.iter().enumerate() {
-            let id = crate::agenda::NodeId(u16::try_from(index).unwrap_or(u16::MAX));
-            for job in &node.config.jobs {
-                for kind in [RunKind::Main, RunKind::Check] {
-                    let name = (node.name.clone(), job.name.clone(), kind);
-                    let manner = setting.manners.find(&name).cloned();
-                    let manner = manner.unwrap_or_else(Manner::serving);
-                    let own = rates.iter().copied().filter(|(fault, _)| concerns(*fault, kind));
-                    manners.insert((id, job.name.clone(), kind), (manner, own.collect()));
-                }
-            }
             let random = random.stream("deeds").stream(&node.name);
             draw_deeds(&mut deeds, setting, index, &rates, random, trouble);
         }
@@ -183,9 +174,15 @@ impl Swarm {
         let end = calm_from + limits.settle;
         let ties = random.stream("ties").happens(500_000);
         let plan = Plan { seed, ties, castings: Vec::new(), deeds, calm_from, end };
+        let faults = [RunKind::Main, RunKind::Check].map(|kind| {
+            let own = rates.iter().copied().filter(|(fault, _)| concerns(*fault, kind));
+            own.collect()
+        });
         let parts = SwarmParts {
             random: random.stream("parts"),
-            manners,
+            names: setting.nodes.iter().map(|node| node.name.clone()).collect(),
+            manners: setting.manners.clone(),
+            faults,
             calm_from,
             counts: counts.clone(),
         };
@@ -361,19 +358,23 @@ impl SwarmParts {
 
 impl Director for SwarmParts {
     fn script(&self, role: &Role, at: Time, nth: u32) -> Script {
-        let Some((manner, faults)) = self.manners.get(role) else {
+        let (node, job, kind) = role;
+        let name = self.names.get(node.index()).cloned().unwrap_or_default();
+        let Some(manner) = self.manners.find(&(name, job.clone(), *kind)) else {
             return Manner::serving().ordinary();
         };
+        let faults = &self.faults[usize::from(*kind == RunKind::Check)];
         let key = role.1.bytes().fold(u64::from(role.0.0), |key, byte| mix(key ^ u64::from(byte)));
         let random = self.random.keyed(key).keyed(role.2 as u64).keyed(u64::from(nth));
         if at >= self.calm_from {
             return manner.at(at).ordinary();
         }
-        let mut manner = manner.at(at).into_owned();
+        let mut manner = manner.at(at);
+        let whether = random.stream("fault");
         for (fault, rate) in faults {
-            if random.stream("fault").keyed(*fault as u64).happens(*rate) {
+            if whether.keyed(*fault as u64).happens(*rate) {
                 self.counts.add(*fault);
-                spoil(&mut manner, *fault, random.stream("spoil").keyed(*fault as u64));
+                spoil(manner.to_mut(), *fault, random.stream("spoil").keyed(*fault as u64));
             }
         }
         manner.draw(random)

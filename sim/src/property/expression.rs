@@ -190,6 +190,12 @@ impl Subject {
                     counts.0 += u32::from(node_is(node, state));
                     counts.1 += 1;
                 }
+                Some(name) if !name.contains('*') => {
+                    if let Some(job) = node.jobs.get(&**name) {
+                        counts.0 += u32::from(job_is(job, node, state));
+                        counts.1 += 1;
+                    }
+                }
                 Some(pattern) => {
                     for (_, job) in node.jobs.iter().filter(|(name, _)| fits(pattern, name)) {
                         counts.0 += u32::from(job_is(job, node, state));
@@ -235,6 +241,7 @@ fn job_is(job: &JobView, node: &NodeView, state: State) -> bool {
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
+        Some((start, "")) => name.starts_with(start),
         Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
             let mut starts = name.char_indices().map(|(at, _)| at).chain([name.len()]);
             starts.any(|at| fits(rest, &name[at..]))

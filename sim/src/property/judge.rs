@@ -4,11 +4,12 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
-use steersman_engine::Time;
+use steersman_engine::{RunKind, Time};
 
+use crate::observer::Fact;
 use crate::property::expression::{Expression, Subject};
 use crate::property::view::View;
-use crate::tap::Line;
+use crate::tap::{Line, Seen};
 use crate::world::World;
 
 /// One property of a scenario.
@@ -165,55 +166,52 @@ impl Judge {
         }
         for line in lines {
             self.view.take_in(world, line);
+            self.watch_storm(world, line);
         }
-        self.watch_storms(world.now());
         self.look(world.now());
     }
 
     pub(crate) fn end(&mut self, world: &World) {
         let now = world.now();
         self.take_in(world, &[]);
-        let suite = self.suite.clone();
-        for (index, property) in suite.properties.iter().enumerate() {
-            let watch = self.watches[index];
+        for (property, watch) in self.suite.properties.iter().zip(&self.watches) {
             let Rule::Eventually(_, within) = &property.rule else { continue };
             let due = self.calm_from + *within;
             let late = watch.held.is_none_or(|held| held > due);
             if late && now >= due {
-                self.accuse(index, now, "is still not so");
+                accuse(&mut self.breach, property, now, "is still not so");
             }
         }
     }
 
     /// Looks at every property after something has happened.
     fn look(&mut self, now: Time) {
-        let suite = self.suite.clone();
-        for (index, property) in suite.properties.iter().enumerate() {
-            let watch = &mut self.watches[index];
+        let Judge { suite, view, watches, breach, .. } = self;
+        for (property, watch) in suite.properties.iter().zip(watches) {
             match &property.rule {
                 Rule::Always(demand, patience) => {
-                    let holds = demand.holds(&self.view);
+                    let holds = demand.holds(view);
                     watch.reached |= holds;
                     watch.missing = if holds { None } else { watch.missing.or(Some(now)) };
                     if !holds && patience.is_zero() {
-                        self.accuse(index, now, "is broken");
+                        accuse(breach, property, now, "is broken");
                     }
                 }
                 Rule::Eventually(demand, _) => {
-                    let holds = demand.holds(&self.view);
+                    let holds = demand.holds(view);
                     watch.reached |= holds;
                     watch.held = if holds { watch.held.or(Some(now)) } else { None };
                 }
                 Rule::LeadsTo(cause, demand, _) => {
-                    if demand.holds(&self.view) {
+                    if demand.holds(view) {
                         watch.missing = None;
-                    } else if cause.holds(&self.view) {
+                    } else if cause.holds(view) {
                         watch.reached = true;
                         watch.missing = watch.missing.or(Some(now));
                     }
                 }
                 Rule::Sometimes(demand) => {
-                    watch.reached = watch.reached || demand.holds(&self.view);
+                    watch.reached = watch.reached || demand.holds(view);
                 }
             }
         }
@@ -221,51 +219,52 @@ impl Judge {
 
     /// Looks for what has been missing for too long, which no event announces.
     fn watch_deadlines(&mut self, now: Time) {
-        let suite = self.suite.clone();
-        for (index, property) in suite.properties.iter().enumerate() {
+        for (property, watch) in self.suite.properties.iter().zip(&self.watches) {
             let (Rule::Always(_, patience) | Rule::LeadsTo(_, _, patience)) = &property.rule else {
                 continue;
             };
-            let Some(missing) = self.watches[index].missing else { continue };
+            let Some(missing) = watch.missing else { continue };
             if now > missing + *patience {
-                self.accuse(index, missing + *patience, "is broken for too long");
+                let due = missing + *patience;
+                accuse(&mut self.breach, property, due, "is broken for too long");
             }
         }
     }
 
-    fn watch_storms(&mut self, now: Time) {
+    /// Looks at how often a job has started lately, when it has just done so.
+    fn watch_storm(&mut self, world: &World, line: &Line) {
         let limit = self.suite.starts_in_ten_seconds_max;
-        if limit == 0 || self.breach.is_some() {
+        let Seen::Fact(Fact::ProcessStarted(run)) = line.seen else { return };
+        if run.kind == RunKind::Check || limit == 0 || self.breach.is_some() {
             return;
         }
-        for node in &self.view.nodes {
-            for (name, job) in &node.jobs {
-                let Some(nth) = job.starts.len().checked_sub(limit + 1) else { continue };
-                if now.since(job.starts[nth]) > Duration::from_secs(10) {
-                    continue;
-                }
-                self.breach = Some(Breach {
-                    property: Arc::from("no restart storm"),
-                    site: Box::from(&**name),
-                    at: now,
-                    node: Some(node.name.clone()),
-                    what: format!("\"{name}\" starts more than {limit} times within 10 s"),
-                });
-                return;
-            }
+        let name = world.node(line.node).job_name(run.job);
+        let Some(node) = self.view.nodes.get(line.node.index()) else { return };
+        let Some(job) = node.jobs.get(&name) else { return };
+        let Some(nth) = job.starts.len().checked_sub(limit + 1) else { return };
+        let now = world.now();
+        if now.since(job.starts[nth]) > Duration::from_secs(10) {
+            return;
         }
-    }
-
-    fn accuse(&mut self, index: usize, at: Time, how: &str) {
-        let property = &self.suite.properties[index];
-        self.breach.get_or_insert_with(|| Breach {
-            property: property.name.clone(),
-            site: Box::from(how),
-            at,
-            node: None,
-            what: format!("\"{}\" {how}: {}", property.name, property.text),
+        self.breach = Some(Breach {
+            property: Arc::from("no restart storm"),
+            site: Box::from(&*name),
+            at: now,
+            node: Some(node.name.clone()),
+            what: format!("\"{name}\" starts more than {limit} times within 10 s"),
         });
     }
+}
+
+/// Notes that a property is broken, if none was before.
+fn accuse(breach: &mut Option<Breach>, property: &Property, at: Time, how: &str) {
+    breach.get_or_insert_with(|| Breach {
+        property: property.name.clone(),
+        site: Box::from(how),
+        at,
+        node: None,
+        what: format!("\"{}\" {how}: {}", property.name, property.text),
+    });
 }
 
 /// Strips figures: they differ from run to run and say nothing about the way of breaking.
