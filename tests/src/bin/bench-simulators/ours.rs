@@ -1,7 +1,7 @@
 //! The simulated world: what is in it, and how fast it goes.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use steersman_engine::config::{Backoff, Command, Config, HealthCheck, Job, Restarts, Service};
 use steersman_engine::{RunKind, Time};
@@ -23,24 +23,24 @@ pub(crate) struct Pace {
     pub(crate) events: u64,
     /// Seconds that passed in the world.
     pub(crate) simulated: f64,
-    /// Seconds that passed outside.
-    pub(crate) wall: f64,
+    /// Seconds that a core worked.
+    pub(crate) core: f64,
 }
 
 impl Pace {
     /// Millions of events a second.
     pub(crate) fn million_events(self) -> f64 {
-        self.events as f64 / self.wall / 1e6
+        self.events as f64 / self.core / 1e6
     }
 
     /// Simulated seconds a second.
     pub(crate) fn speed(self) -> f64 {
-        self.simulated / self.wall
+        self.simulated / self.core
     }
 
     /// Nanoseconds an event.
     pub(crate) fn nanos(self) -> f64 {
-        self.wall * 1e9 / self.events as f64
+        self.core * 1e9 / self.events as f64
     }
 }
 
@@ -116,18 +116,26 @@ pub(crate) fn heartbeats(hosts: u16, interval: Duration) -> World {
 /// Runs a world until so much has happened, and tells how fast it went.
 pub(crate) fn run(world: &mut World, events: u64) -> Result<Pace> {
     let (steps, from) = (world.steps(), world.now());
-    let begin = Instant::now();
+    let begin = core_seconds()?;
     while world.steps() - steps < events {
         if world.step().is_none() {
             return Err("cannot go on: nothing is due in the world".into());
         }
     }
-    let wall = begin.elapsed().as_secs_f64();
+    let core = core_seconds()? - begin;
     if let Some(violation) = world.observer().violations().first() {
         return Err(format!("cannot trust the run: {violation}").into());
     }
     let simulated = world.now().since(from).as_secs_f64();
-    Ok(Pace { events: world.steps() - steps, simulated, wall })
+    Ok(Pace { events: world.steps() - steps, simulated, core })
+}
+
+/// Gives for how long a core has worked for this thread, as the scheduler counts it: what others do
+/// on the machine meanwhile does not count.
+fn core_seconds() -> Result<f64> {
+    let figures = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanos: f64 = figures.split(' ').next().unwrap_or_default().parse()?;
+    Ok(nanos / 1e9)
 }
 
 fn quiet(world: &mut World, checks: Checks) {
