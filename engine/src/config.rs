@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Code, SignalName};
 use crate::schedule::Schedule;
+pub use crate::signal::Signal;
 
 /// A name in the configuration; shared, never changed.
 pub type Name = Arc<str>;
@@ -112,17 +113,6 @@ impl Job {
             builtin: false,
         }
     }
-}
-
-/// A signal by number, as the kernel knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Signal(pub u8);
-
-impl Signal {
-    /// Ends a process at once; cannot be caught.
-    pub const KILL: Signal = Signal(9);
-    /// Asks a process to end.
-    pub const TERM: Signal = Signal(15);
 }
 
 /// What to execute, as whom and where. Everything in it belongs to the process: a reload that

@@ -33,6 +33,7 @@ mod reload;
 mod run;
 pub mod schedule;
 mod shutdown;
+mod signal;
 mod slot;
 pub mod status;
 mod stop;
@@ -42,7 +43,7 @@ mod timers;
 #[cfg(feature = "std")]
 pub mod trace;
 mod trigger;
-mod variable;
+pub mod variable;
 mod watching;
 #[cfg(feature = "std")]
 pub mod wire;

@@ -1,4 +1,4 @@
-//! Names of environment variables.
+//! Names of environment variables that processes get.
 
 use alloc::string::String;
 
@@ -29,6 +29,11 @@ pub(crate) fn watch(name: &str) -> Name {
     name.trim_end_matches('_').into()
 }
 
+/// Builds the name of the variable that names the file of what a watch has read.
+pub fn watch_file(name: &str) -> Name {
+    of_job("CONTAINERPILOT_WATCH", name, "FILE")
+}
+
 /// Tells whether a text may name a variable (POSIX: no `=`, no NUL; and not empty).
 pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(['=', '\0'])
@@ -41,5 +46,6 @@ mod tests {
     #[test]
     fn job_names_become_upper_case_with_single_underscores() {
         assert_eq!(&*of_job("CONTAINERPILOT", "my--app.2", "PID"), "CONTAINERPILOT_MY_APP_2_PID");
+        assert_eq!(&*watch_file("my--db.1"), "CONTAINERPILOT_WATCH_MY_DB_1_FILE");
     }
 }

@@ -18,8 +18,8 @@ use nix::time::{ClockId, clock_gettime};
 use steersman_engine::config::{Command, Config};
 use steersman_engine::consul::{ConsulOp, ConsulReply, ConsulRequest, Reading};
 use steersman_engine::effect::{Level, Message, Record, Reply};
-use steersman_engine::front::{Loaded, Settings};
-use steersman_engine::{Effect, Engine, Input, RequestId, RunId, RunKind, Stamp, Time};
+use steersman_engine::front::{Diagnostic, Loaded, Settings};
+use steersman_engine::{Effect, Engine, Input, RequestId, RunId, RunKind, Stamp, Time, variable};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
@@ -127,6 +127,8 @@ struct Driver<C> {
     loaded: (mpsc::Sender<Box<LoadResult>>, mpsc::Receiver<Box<LoadResult>>),
     /// Settings that were read and not yet put in force.
     settings: Option<Settings>,
+    /// What should be looked at in the configuration that was read last, until it is said.
+    warnings: Vec<Diagnostic>,
     inbox: SignalInbox,
     timer: Timer,
     has_signals: AsyncFd<OwnedFd>,
@@ -182,6 +184,7 @@ impl<C: Companions> Driver<C> {
             // The engine reads one file at a time.
             loaded: mpsc::channel(1),
             settings: None,
+            warnings: setup.loaded.warnings,
             has_signals: process::watch(&inbox)?,
             has_expired: process::watch(&timer)?,
             has_output: process::watch(&outputs)?,
@@ -199,6 +202,8 @@ impl<C: Companions> Driver<C> {
 
     async fn drive(mut self) -> u8 {
         let mut is_settled = false;
+        self.journal.set_time(read_clocks().1);
+        self.say_warnings();
         loop {
             // Inputs that these cause wait for the next round: others get their turn in between.
             for _ in 0..self.pending.len() {
@@ -267,6 +272,7 @@ impl<C: Companions> Driver<C> {
             Wake::Loaded(result) => {
                 let config = result.map(|loaded| {
                     self.settings = Some(loaded.settings);
+                    self.warnings = loaded.warnings;
                     Box::new(loaded.config)
                 });
                 self.pending.push_back(Input::Loaded { config });
@@ -376,7 +382,7 @@ impl<C: Companions> Driver<C> {
 
     /// Writes down what a watch has read, and tells processes started later where.
     fn keep_snapshot(&mut self, watch: &str, reading: &Reading) {
-        let name = snapshot::variable(watch);
+        let name = variable::watch_file(watch);
         match self.keeper.write(watch, reading) {
             Ok(path) => self.processes.set_variable(&name, Some(&path)),
             Err(reason) => {
@@ -450,6 +456,14 @@ impl<C: Companions> Driver<C> {
         }
         for problem in problems {
             self.journal.record(Level::Error, Fields::default(), &problem);
+        }
+        self.say_warnings();
+    }
+
+    /// Nobody runs `check` before every start.
+    fn say_warnings(&mut self) {
+        for warning in std::mem::take(&mut self.warnings) {
+            self.journal.record(Level::Warn, Fields::default(), &warning.to_line());
         }
     }
 

@@ -44,19 +44,8 @@ fn run(options: RunOptions) -> u8 {
 
 fn read(file: &str) -> Result<Loaded, Box<str>> {
     let text = cli::read(file)?;
-    if let Ok(loaded) = front::load(file, &text, &cli::surroundings_without_addresses())
-        && !needs_addresses(&loaded)
-    {
-        return Ok(loaded);
-    }
     front::load(file, &text, &cli::surroundings()).map_err(|errors| {
         let errors = errors.iter().map(|error| error.to_text(Colours::Off));
         errors.collect::<Vec<_>>().join("\n").into_boxed_str()
     })
-}
-
-/// Tells whether addresses of this machine were to be chosen.
-fn needs_addresses(loaded: &Loaded) -> bool {
-    let has_service = loaded.config.jobs.iter().any(|job| job.service.is_some());
-    has_service || loaded.settings.telemetry.is_some()
 }

@@ -11,22 +11,6 @@ use serde_json::{Value, json};
 use steersman_engine::consul::{ConsulFailure, ConsulOp, ConsulReply, FileState, Reading};
 use tokio::sync::mpsc;
 
-/// The variable that names the file.
-pub fn variable(watch: &str) -> String {
-    let mut name = String::from("CONTAINERPILOT_WATCH_");
-    let mut is_gap = false;
-    for char in watch.chars() {
-        if char.is_ascii_alphanumeric() {
-            name.push(char.to_ascii_uppercase());
-        } else if !is_gap {
-            name.push('_');
-        }
-        is_gap = !char.is_ascii_alphanumeric();
-    }
-    name.push_str("_FILE");
-    name
-}
-
 /// Keeps the files, and looks at those that are watched.
 #[derive(Clone, Debug)]
 pub struct Keeper {
@@ -182,7 +166,6 @@ mod tests {
             assert_eq!(text, format!(r#"{{"file":[{{"size":{size}}}],"watch":"../db"}}"#));
         }
         assert_eq!(fs::read_dir(format!("{socket}.watches")).unwrap().count(), 1);
-        assert_eq!(variable("my--db.1"), "CONTAINERPILOT_WATCH_MY_DB_1_FILE");
     }
 
     #[test]

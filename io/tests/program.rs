@@ -309,6 +309,21 @@ fn reload_applies_what_changed_and_leaves_the_rest_alone() {
 }
 
 #[test]
+fn warnings_about_a_configuration_are_logged_when_it_comes_into_force() {
+    let with =
+        |end: &str| SLEEPER.replace("}]", &format!("}}, {{ name: 'b', exec: 'true {end}' }}]"));
+    let place = Place::new(&with("&"));
+    let supervisor = place.start(&[]);
+    let line = String::from("cannot give `&` a meaning in `exec` of job \"b\"");
+    place.wait_for_line(&line);
+    place.configure(&with("|"));
+    place.ask_well(&["reload"]);
+    place.wait_for_line(&line.replace('&', "|"));
+    assert_eq!(place.log().matches("a meaning").count(), 2, "{}", place.log());
+    supervisor.stop();
+}
+
+#[test]
 fn maintenance_and_signals_reach_jobs() {
     let place = Place::new(
         r#"jobs: [

@@ -1,170 +1,18 @@
-//! What the adapter needs: Consul's address, logging, the control socket, telemetry.
+//! What the adapter needs besides Consul: logging, the control socket, telemetry.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::command::boxed;
-use super::fields::{Fields, parse_bool, weak_text};
+use super::fields::Fields;
 use super::interfaces::{self, Rules};
 use super::jobs::{JobDraft, blocks};
-use super::json5::{Node, Value};
-use super::keys::{CONSUL, CONTROL, LOGGING, METRIC, TELEMETRY, TLS};
-use super::problem::{
-    BAD_NAME, BAD_VALUE, DUPLICATE_NAME, Problem, Problems, TLS_UNVERIFIED, WEAK_VALUE,
-};
-use super::settings::{
-    Agent, Consul, LogFormat, LogLevel, LogOutput, Logging, Scheme, Secret, Telemetry, Tls,
-};
+use super::json5::Node;
+use super::keys::{CONTROL, LOGGING, METRIC, TELEMETRY};
+use super::problem::{BAD_NAME, BAD_VALUE, DUPLICATE_NAME, Problem, Problems, WEAK_VALUE};
+use super::settings::{LogFormat, LogLevel, LogOutput, Logging, Telemetry};
 use super::text::{At, Span};
 use super::when::{TriggerDraft, WhenDraft};
 use crate::config::{Command, HealthCheck, Job, Metric, MetricKind, Name, Service};
-
-/// Where Consul is when nothing is said but that there is one.
-const LOCAL_AGENT: &str = "127.0.0.1:8500";
-
-/// Reads `consul`; the environment has the last word on certificates and token.
-pub(crate) fn consul(
-    top: &Fields<'_>,
-    env: &BTreeMap<String, String>,
-    problems: &mut Problems,
-) -> Option<Consul> {
-    let node = top.node("consul")?;
-    let agent = match &node.value {
-        Value::Text(text) if text == "embedded" => return Some(Consul::Embedded),
-        Value::Object(_) => agent_block(node, problems)?,
-        _ => {
-            let text = weak_text(node, "`consul`", problems)?;
-            let (scheme, address) = split_scheme(&text);
-            let address = whole_address(address, node.span, problems);
-            Agent::new(address, scheme.unwrap_or(Scheme::Http))
-        }
-    };
-    let agent = with_environment(agent, env, node.span, problems);
-    if !agent.tls.verify && agent.scheme == Scheme::Https {
-        let message =
-            "cannot tell whether it is Consul that answers: its certificate is not checked";
-        problems.add(Problem::new(&TLS_UNVERIFIED, node.span, message));
-    }
-    Some(Consul::Agent(agent))
-}
-
-fn agent_block(node: &Node, problems: &mut Problems) -> Option<Agent> {
-    let fields = Fields::open(node, &CONSUL, String::from("`consul`"), problems)?;
-    let address = fields.text("address", problems);
-    let scheme = fields.word("scheme", problems).map(|word| match word.value {
-        "https" => Scheme::Https,
-        _ => Scheme::Http,
-    });
-    let token = fields.text("token", problems).map(|text| Secret(text.value));
-    let tls = match fields.node("tls") {
-        Some(node) => tls(node, problems),
-        None => Tls::default(),
-    };
-    let address = address?;
-    let (written, rest) = split_scheme(&address.value);
-    let rest = whole_address(rest, address.span, problems);
-    let scheme = scheme.or(written).unwrap_or(Scheme::Http);
-    Some(Agent { token, tls, ..Agent::new(rest, scheme) })
-}
-
-fn tls(node: &Node, problems: &mut Problems) -> Tls {
-    let owner = String::from("`consul.tls`");
-    let Some(fields) = Fields::open(node, &TLS, owner, problems) else {
-        return Tls::default();
-    };
-    let mut text = |name| fields.text(name, problems).map(|text| text.value);
-    Tls {
-        ca_file: text("cafile"),
-        ca_path: text("capath"),
-        client_cert: text("clientcert"),
-        client_key: text("clientkey"),
-        server_name: text("servername"),
-        verify: fields.flag("verify", problems).is_none_or(|verify| verify.value),
-    }
-}
-
-fn split_scheme(text: &str) -> (Option<Scheme>, &str) {
-    match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
-        (Some(rest), _) => (Some(Scheme::Http), rest.trim_end_matches('/')),
-        (_, Some(rest)) => (Some(Scheme::Https), rest.trim_end_matches('/')),
-        (None, None) => (None, text),
-    }
-}
-
-/// Completes an address as v3's client did: nothing is the local agent, no host is this one.
-fn whole_address(text: &str, span: Span, problems: &mut Problems) -> String {
-    let weak = |problems: &mut Problems, message: &str| {
-        let help = "is a variable not set?";
-        problems.add(Problem::new(&WEAK_VALUE, span, message).help(help));
-    };
-    if text.is_empty() {
-        weak(problems, "cannot tell where Consul is: 127.0.0.1:8500 is taken");
-        return String::from(LOCAL_AGENT);
-    }
-    if text.starts_with("unix://") {
-        return String::from(text);
-    }
-    if let Some(port) = text.strip_prefix(':') {
-        weak(problems, "cannot tell on which host Consul is: 127.0.0.1 is taken");
-        return format!("127.0.0.1:{port}");
-    }
-    let (host, port) = match text.rsplit_once(':') {
-        // An IPv6 address in brackets may come without a port.
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (text, None),
-    };
-    let is_bad = host.contains(['/', ' ', '@', '?', '#'])
-        || (host.contains(':') && !host.starts_with('['))
-        || port.is_some_and(|port| port.parse::<u16>().is_err());
-    if is_bad {
-        let message = format!("cannot use {text:?} as the address of Consul");
-        let help = "write host:port, perhaps with http:// or https:// in front";
-        problems.add(Problem::new(&BAD_VALUE, span, message).help(help));
-    }
-    String::from(text)
-}
-
-/// Lets the environment override token and certificates.
-fn with_environment(
-    mut agent: Agent,
-    env: &BTreeMap<String, String>,
-    span: Span,
-    problems: &mut Problems,
-) -> Agent {
-    let given = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
-    if let Some(token) = given("CONSUL_HTTP_TOKEN") {
-        agent.token = Some(Secret(token));
-    }
-    if let Some(auth) = given("CONSUL_HTTP_AUTH") {
-        agent.auth = Some(Secret(auth));
-    }
-    let tls = &mut agent.tls;
-    let slots = [
-        ("CONSUL_HTTP_TOKEN_FILE", &mut agent.token_file),
-        ("CONSUL_NAMESPACE", &mut agent.namespace),
-        ("CONSUL_CACERT", &mut tls.ca_file),
-        ("CONSUL_CAPATH", &mut tls.ca_path),
-        ("CONSUL_CLIENT_CERT", &mut tls.client_cert),
-        ("CONSUL_CLIENT_KEY", &mut tls.client_key),
-        ("CONSUL_TLS_SERVER_NAME", &mut tls.server_name),
-    ];
-    for (name, slot) in slots {
-        if let Some(value) = given(name) {
-            *slot = Some(value);
-        }
-    }
-    if let Some(value) = given("CONSUL_HTTP_SSL_VERIFY") {
-        match parse_bool(&value) {
-            Some(verify) => tls.verify = verify,
-            None => {
-                let message = format!("cannot use {value:?} as CONSUL_HTTP_SSL_VERIFY");
-                let help = "set the variable to 1, true, 0 or false";
-                problems.add(Problem::new(&BAD_VALUE, span, message).help(help));
-            }
-        }
-    }
-    agent
-}
 
 /// Reads `logging`.
 pub(crate) fn logging(top: &Fields<'_>, problems: &mut Problems) -> Logging {

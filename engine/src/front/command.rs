@@ -285,74 +285,23 @@ fn bound(node: &Node, label: &str, problems: &mut Problems) -> Option<Option<u64
     }
 }
 
-/// Linux's signals by name; those that no job can be stopped with are left out.
-static SIGNALS: &[(&str, u8)] = &[
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ILL", 4),
-    ("TRAP", 5),
-    ("ABRT", 6),
-    ("BUS", 7),
-    ("FPE", 8),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("SEGV", 11),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("STKFLT", 16),
-    ("CHLD", 17),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("TSTP", 20),
-    ("TTIN", 21),
-    ("TTOU", 22),
-    ("URG", 23),
-    ("XCPU", 24),
-    ("XFSZ", 25),
-    ("VTALRM", 26),
-    ("PROF", 27),
-    ("WINCH", 28),
-    ("IO", 29),
-    ("PWR", 30),
-    ("SYS", 31),
-];
-
 /// Reads a signal by name, with or without SIG, or by number.
 pub(crate) fn signal(fields: &Fields<'_>, name: &str, problems: &mut Problems) -> Option<Signal> {
     let text = fields.text(name, problems)?;
-    let upper = text.value.to_ascii_uppercase();
-    let short = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let by_name = SIGNALS.iter().find(|(name, _)| *name == short).map(|(_, number)| *number);
-    let by_number = || short.parse().ok().filter(|number| (1..=64).contains(number));
-    let real_time = || real_time_signal(short);
-    match by_name.or_else(by_number).or_else(real_time) {
-        Some(number) => Some(Signal(number)),
+    match Signal::parse(&text.value) {
+        Some(signal) => Some(signal),
         None => {
             let message = format!(
                 "cannot use {:?} as {}: there is no such signal",
                 text.value,
                 fields.label(name)
             );
-            let names = SIGNALS.iter().map(|(name, _)| *name);
-            let help = near::nearest(short, names).map(|name| format!("did you mean `SIG{name}`?"));
+            let upper = text.value.to_ascii_uppercase();
+            let short = upper.strip_prefix("SIG").unwrap_or(&upper);
+            let help = near::nearest(short, Signal::names())
+                .map(|name| format!("did you mean `SIG{name}`?"));
             problems.add(Problem::new(&BAD_VALUE, text.span, message).maybe_help(help));
             None
         }
     }
-}
-
-/// Reads `RTMIN`, `RTMIN+3`, `RTMAX`, `RTMAX-3` as the C library numbers them.
-fn real_time_signal(name: &str) -> Option<u8> {
-    let (base, offset, sign) = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
-        (Some(""), _) => return Some(34),
-        (_, Some("")) => return Some(64),
-        (Some(rest), _) => (34, rest.strip_prefix('+')?, 1),
-        (_, Some(rest)) => (64, rest.strip_prefix('-')?, -1),
-        _ => return None,
-    };
-    let number = base + sign * offset.parse::<i32>().ok()?;
-    u8::try_from(number).ok().filter(|number| (34..=64).contains(number))
 }

@@ -104,6 +104,15 @@ pub enum Colours {
 }
 
 impl Diagnostic {
+    /// Says the problem in one line, as a log wants it.
+    pub fn to_line(&self) -> String {
+        let Diagnostic { file, line, column, message, .. } = self;
+        match &self.help {
+            Some(help) => format!("{file}:{line}:{column}: {message} ({help})"),
+            None => format!("{file}:{line}:{column}: {message}"),
+        }
+    }
+
     /// Shows the problem for people, with its source line and a marker; no line end at the end.
     pub fn to_text(&self, colours: Colours) -> String {
         let level = match self.severity {

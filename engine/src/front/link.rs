@@ -9,7 +9,7 @@ use super::locks::LockDraft;
 use super::near;
 use super::problem::{EVENT_NEVER_SENT, Problem, Problems, UNKNOWN_SOURCE};
 use super::settings::Consul;
-use super::text::At;
+use super::text::{At, Span};
 use super::watches::WatchDraft;
 use super::when::{ClauseDraft, SIGNAL_SOURCES, TriggerDraft, is_global};
 use crate::config::{Clause, Name, SourceName, Trigger, WatchTarget};
@@ -293,16 +293,7 @@ pub(crate) fn report_missing_consul(draft: &Draft, problems: &mut Problems) {
     if draft.consul.is_some() {
         return;
     }
-    let ports = draft.jobs.iter().filter_map(|job| {
-        let port = job.port.as_ref()?;
-        Some((port.span, format!("port {} of job \"{}\"", port.value, job.name.value)))
-    });
-    let watches =
-        draft.watches.iter().filter(|watch| !matches!(watch.watch.target, WatchTarget::File(_)));
-    let watches = watches.map(|watch| (watch.name.span, format!("watch \"{}\"", watch.name.value)));
-    let locks =
-        draft.locks.iter().map(|lock| (lock.name.span, format!("lock \"{}\"", lock.name.value)));
-    let mut needs = ports.chain(watches).chain(locks);
+    let mut needs = needs_of_consul(&draft.jobs, &draft.watches, &draft.locks);
     let Some((span, first)) = needs.next() else {
         return;
     };
@@ -312,6 +303,23 @@ pub(crate) fn report_missing_consul(draft: &Draft, problems: &mut Problems) {
         problem = problem.related(span, format!("{what} needs it as well"));
     }
     problems.add(problem.help("add consul: \"HOST:8500\", or \"embedded\" for development"));
+}
+
+/// Names everything that cannot do without Consul.
+pub(crate) fn needs_of_consul<'a>(
+    jobs: &'a [JobDraft],
+    watches: &'a [WatchDraft],
+    locks: &'a [LockDraft],
+) -> impl Iterator<Item = (Span, String)> + 'a {
+    let ports = jobs.iter().filter_map(|job| {
+        let port = job.port.as_ref()?;
+        Some((port.span, format!("port {} of job \"{}\"", port.value, job.name.value)))
+    });
+    let watches =
+        watches.iter().filter(|watch| !matches!(watch.watch.target, WatchTarget::File(_)));
+    let watches = watches.map(|watch| (watch.name.span, format!("watch \"{}\"", watch.name.value)));
+    let locks = locks.iter().map(|lock| (lock.name.span, format!("lock \"{}\"", lock.name.value)));
+    ports.chain(watches).chain(locks)
 }
 
 /// How many further places one problem names.

@@ -5,6 +5,7 @@
 //! Schema.
 
 mod adapter;
+mod agent;
 mod budget;
 mod command;
 mod diagnostic;
@@ -29,6 +30,7 @@ mod text;
 mod watches;
 mod when;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -45,14 +47,38 @@ use self::text::Source;
 use crate::config::{Config, Name};
 
 /// What a configuration may depend on besides its text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// The environment.
     pub env: BTreeMap<String, String>,
     /// The addresses of this machine.
-    pub interfaces: Vec<Interface>,
+    pub interfaces: Interfaces,
     /// The name of this machine.
     pub hostname: String,
+}
+
+/// The addresses of a machine.
+#[derive(Clone, Debug)]
+pub enum Interfaces {
+    /// They are known.
+    Known(Vec<Interface>),
+    /// They are listed when a configuration asks for one: that takes longer than everything else.
+    Listed(fn() -> Vec<Interface>),
+}
+
+impl Default for Interfaces {
+    fn default() -> Interfaces {
+        Interfaces::Known(Vec::new())
+    }
+}
+
+impl Interfaces {
+    fn list(&self) -> Cow<'_, [Interface]> {
+        match self {
+            Interfaces::Known(known) => Cow::Borrowed(known),
+            Interfaces::Listed(list) => Cow::Owned(list()),
+        }
+    }
 }
 
 /// One address of one network interface.
@@ -226,11 +252,6 @@ fn draft(top: &Fields<'_>, around: &Surroundings, problems: &mut Problems) -> Dr
     for (index, node) in jobs::blocks(top, "jobs", problems) {
         jobs.extend(jobs::job(node, index, problems));
     }
-    let consul = adapter::consul(top, &around.env, problems);
-    let telemetry = adapter::telemetry(top, problems);
-    if let (Some(telemetry), Some(_)) = (&telemetry, &consul) {
-        jobs.push(adapter::telemetry_job(telemetry));
-    }
     let mut watches = Vec::new();
     for (index, node) in jobs::blocks(top, "watches", problems) {
         watches.extend(watches::watch(node, index, problems));
@@ -238,6 +259,14 @@ fn draft(top: &Fields<'_>, around: &Surroundings, problems: &mut Problems) -> Dr
     let mut locks = Vec::new();
     for (index, node) in jobs::blocks(top, "locks", problems) {
         locks.extend(locks::lock(node, index, problems));
+    }
+    let mut consul = agent::consul(top, &around.env, problems);
+    if consul.is_none() && link::needs_of_consul(&jobs, &watches, &locks).next().is_some() {
+        consul = agent::of_environment(&around.env, top.opening(), problems);
+    }
+    let telemetry = adapter::telemetry(top, problems);
+    if let (Some(telemetry), Some(_)) = (&telemetry, &consul) {
+        jobs.push(adapter::telemetry_job(telemetry));
     }
     let names = jobs.iter().map(|job| &job.name);
     jobs::names_once("jobs", names, "give one of them another name", problems);
@@ -267,17 +296,22 @@ fn draft(top: &Fields<'_>, around: &Surroundings, problems: &mut Problems) -> Dr
 }
 
 fn choose_addresses(draft: &mut Draft, around: &Surroundings, problems: &mut Problems) {
+    let has_service = draft.jobs.iter().any(|job| job.job.service.is_some());
+    if !has_service && draft.telemetry.is_none() {
+        return;
+    }
+    let interfaces = around.interfaces.list();
     for job in &mut draft.jobs {
         let (Some(rules), Some(service)) = (&job.interfaces, &mut job.job.service) else {
             continue;
         };
         let label = format!("the address of job \"{}\"", job.name.value);
-        service.address = interfaces::choose(rules, &label, &around.interfaces, problems);
+        service.address = interfaces::choose(rules, &label, &interfaces, problems);
     }
     if let Some(draft) = &mut draft.telemetry {
         let label = "the address of `telemetry`";
         draft.telemetry.address =
-            interfaces::choose(&draft.interfaces, label, &around.interfaces, problems);
+            interfaces::choose(&draft.interfaces, label, &interfaces, problems);
     }
     let address = draft.telemetry.as_ref().and_then(|draft| draft.telemetry.address);
     for job in draft.jobs.iter_mut().filter(|draft| draft.job.builtin) {

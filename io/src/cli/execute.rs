@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, IsTerminal, Write};
 use std::path::Path;
 
-use steersman_engine::front::{self, Colours, Report, Surroundings};
+use steersman_engine::front::{self, Colours, Interfaces, Report, Surroundings};
 use steersman_engine::trace::{self, Outcome};
 
 use super::{Format, Invocation, Target, show};
@@ -128,18 +128,12 @@ fn completions(shell: clap_complete::Shell) -> Outcomes {
 
 /// Gives what a configuration may depend on here.
 pub fn surroundings() -> Surroundings {
-    Surroundings { interfaces: crate::interfaces::list(), ..surroundings_without_addresses() }
-}
-
-/// Gives what a configuration may depend on here, but for addresses: listing them takes longer than
-/// everything else, and few configurations ask for one.
-pub fn surroundings_without_addresses() -> Surroundings {
     let env = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()));
     let hostname = nix::unistd::gethostname().unwrap_or_default();
     Surroundings {
         env: env.collect(),
-        interfaces: Vec::new(),
+        interfaces: Interfaces::Listed(crate::interfaces::list),
         hostname: hostname.to_string_lossy().into_owned(),
     }
 }

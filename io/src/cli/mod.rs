@@ -16,7 +16,7 @@ pub mod simulate;
 
 use std::fmt;
 
-pub use execute::{complain, main, read, surroundings, surroundings_without_addresses};
+pub use execute::{complain, main, read, surroundings};
 pub use show::status_table;
 
 use crate::client::Request;

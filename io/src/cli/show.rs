@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use steersman_engine::config::Signal;
 use steersman_engine::effect::Changes;
 use steersman_engine::input::ExitStatus;
 use steersman_engine::status::{JobStatus, LockStatus, Status, WatchStatus};
@@ -106,7 +107,8 @@ fn word(value: &impl serde::Serialize) -> String {
 fn exit_text(status: ExitStatus) -> String {
     match status {
         ExitStatus::Code(code) => code.to_string(),
-        ExitStatus::Signal(number) => crate::control::signals::name(number)
+        ExitStatus::Signal(number) => Signal(number)
+            .name()
             .map_or_else(|| format!("signal {number}"), |name| format!("SIG{name}")),
     }
 }

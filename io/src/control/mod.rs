@@ -7,7 +7,6 @@
 mod endpoints;
 mod feed;
 mod requests;
-pub(crate) mod signals;
 mod socket;
 #[cfg(test)]
 mod tests;

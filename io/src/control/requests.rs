@@ -2,9 +2,8 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use steersman_engine::config::Signal;
 use steersman_engine::input::Control;
-
-use super::signals;
 
 /// Why a body is no command; answered with 422.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +102,7 @@ pub(super) fn signal(body: &[u8]) -> Result<Control, Malformed> {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    match signals::parse(&text) {
+    match Signal::parse(&text) {
         Some(signal) => Ok(Control::SignalJob { job, signal }),
         None => Err(Malformed::new(format!("cannot find a signal named {signal}"))),
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use steersman_engine::config::Config;
 use steersman_engine::front::document::{Document, Tree, TreeValue, suggestion};
-use steersman_engine::front::{self, Diagnostic, Interface, Surroundings};
+use steersman_engine::front::{self, Diagnostic, Interface, Interfaces, Surroundings};
 
 use super::block::{Block, Key, Reader, key};
 use super::{ReadFile, Scenario};
@@ -304,10 +304,10 @@ impl Decoder<'_> {
         }
         let nth = u8::try_from(self.nodes.len() % 250).unwrap_or(0) + 1;
         let interface = |name: &str, address| Interface { name: name.to_owned(), address };
-        let interfaces = vec![
+        let interfaces = Interfaces::Known(vec![
             interface("eth0", IpAddr::V4(Ipv4Addr::new(10, 0, 0, nth))),
             interface("lo", IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        ];
+        ]);
         Surroundings { env, interfaces, hostname: name.to_owned() }
     }
 

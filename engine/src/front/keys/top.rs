@@ -37,7 +37,8 @@ pub(crate) static TOP: Block = Block {
             "",
             "Where Consul is: `[http://|https://]host:port`, a block, or `\"embedded\"` for a \
              development \
-             Consul inside the process. Without it jobs run without discovery.",
+             Consul inside the process. Without it it is that of `CONSUL_HTTP_ADDR`, or jobs run \
+             without discovery.",
         ),
         key("logging", Kind::Block(&LOGGING), "", "How to log."),
         key(
@@ -62,19 +63,24 @@ pub(crate) static TOP: Block = Block {
 
 pub(crate) static CONSUL: Block = Block {
     path: "consul",
-    doc: "How to reach Consul. The environment comes first: `CONSUL_HTTP_TOKEN`, \
-          `CONSUL_HTTP_TOKEN_FILE`, \
-          `CONSUL_HTTP_AUTH`, `CONSUL_NAMESPACE`, `CONSUL_CACERT`, `CONSUL_CAPATH`, \
-          `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_TLS_SERVER_NAME`, \
+    doc: "How to reach Consul. Where the file names no address or scheme, `CONSUL_HTTP_ADDR` and \
+          `CONSUL_HTTP_SSL` do. For the rest the environment comes first: `CONSUL_HTTP_TOKEN`, \
+          `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_HTTP_AUTH`, `CONSUL_NAMESPACE`, `CONSUL_CACERT`, \
+          `CONSUL_CAPATH`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_TLS_SERVER_NAME`, \
           `CONSUL_HTTP_SSL_VERIFY`.",
     keys: &[
-        required(key(
+        key(
             "address",
             Kind::Text,
-            "",
-            "Host and port, perhaps with the scheme in front.",
-        )),
-        key("scheme", Kind::Word(&["http", "https"]), "http", "The protocol."),
+            "`CONSUL_HTTP_ADDR`, else `127.0.0.1:8500`",
+            "Host and port, perhaps with the scheme in front; or `unix://` and a path.",
+        ),
+        key(
+            "scheme",
+            Kind::Word(&["http", "https"]),
+            "`https` if `CONSUL_HTTP_SSL` says so, else `http`",
+            "The protocol.",
+        ),
         key("token", Kind::Text, "", "The token to send."),
         key("tls", Kind::Block(&TLS), "", "Certificates, for `https`."),
     ],

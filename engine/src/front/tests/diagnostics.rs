@@ -455,53 +455,6 @@ fn names_are_unique_and_told_apart() {
 }
 
 #[test]
-fn consul_s_address_is_completed_as_v3_did() {
-    let agent = |value: &str, env: &[(&str, &str)]| {
-        let text = format!("{{ consul: {value}, jobs: [{{ name: 'a', exec: 'x' }}] }}");
-        match load("f", &text, &around(env)).unwrap().settings.consul {
-            Some(Consul::Agent(agent)) => agent,
-            other => panic!("{other:?}"),
-        }
-    };
-    let cases = [
-        ("'c:8500'", "c:8500", Scheme::Http),
-        ("'http://c:8500/'", "c:8500", Scheme::Http),
-        ("'https://c:8501'", "c:8501", Scheme::Https),
-        ("'[::1]:8500'", "[::1]:8500", Scheme::Http),
-        ("'unix:///run/consul.sock'", "unix:///run/consul.sock", Scheme::Http),
-        ("':8500'", "127.0.0.1:8500", Scheme::Http),
-        ("''", "127.0.0.1:8500", Scheme::Http),
-        ("{ address: 'c:1', scheme: 'HTTPS' }", "c:1", Scheme::Https),
-        ("{ address: 'https://c:1' }", "c:1", Scheme::Https),
-    ];
-    for (value, address, scheme) in cases {
-        let agent = agent(value, &[]);
-        assert_eq!((agent.address.as_str(), agent.scheme), (address, scheme), "{value}");
-        assert!(agent.tls.verify);
-    }
-    let block =
-        "{ address: 'c:1', scheme: 'https', token: 'old', tls: { cafile: 'a', verify: 'true' } }";
-    let env = [
-        ("CONSUL_HTTP_TOKEN", "new"),
-        ("CONSUL_CACERT", "b"),
-        ("CONSUL_TLS_SERVER_NAME", "n"),
-        ("CONSUL_HTTP_SSL_VERIFY", "false"),
-        ("CONSUL_CLIENT_KEY", ""),
-    ];
-    let agent = agent(block, &env);
-    assert_eq!(agent.token, Some(Secret(String::from("new"))));
-    assert_eq!(format!("{:?}", agent.token), "Some(<redacted>)");
-    assert_eq!(agent.tls.ca_file.as_deref(), Some("b"));
-    assert_eq!(agent.tls.server_name.as_deref(), Some("n"));
-    assert_eq!(agent.tls.client_key, None);
-    assert!(!agent.tls.verify);
-    let bad = check("f", "{ consul: 'c:99999', jobs: [{ name: 'a', exec: 'x' }] }", &around(&[]));
-    assert_eq!(bad.errors[0].code, "bad-value");
-    let embedded = loaded("{ consul: 'embedded', jobs: [{ name: 'a', exec: 'x' }] }");
-    assert_eq!(embedded.settings.consul, Some(Consul::Embedded));
-}
-
-#[test]
 fn addresses_are_chosen_only_to_run() {
     let text = "{ consul: 'c:1', jobs: [{ name: 'web', exec: 'x', port: 80, interfaces: 'eth7',\n\
                 health: { exec: 'x', interval: 5, ttl: 15 } }] }";

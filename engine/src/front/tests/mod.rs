@@ -1,5 +1,6 @@
 //! Whole configurations: what is accepted, what is said about the rest.
 
+mod agent;
 mod diagnostics;
 mod examples;
 mod random;
@@ -18,7 +19,10 @@ fn around(env: &[(&str, &str)]) -> Surroundings {
     };
     Surroundings {
         env: pairs.collect::<BTreeMap<String, String>>(),
-        interfaces: vec![interface("lo", "127.0.0.1"), interface("eth0", "10.1.2.3")],
+        interfaces: Interfaces::Known(vec![
+            interface("lo", "127.0.0.1"),
+            interface("eth0", "10.1.2.3"),
+        ]),
         hostname: String::from("box"),
     }
 }
