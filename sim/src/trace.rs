@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use steersman_engine::Time;
 use steersman_engine::trace::Hex;
 
 use crate::explore::{Performance, Plan, Setting, replay};
 use crate::property::{Suite, SuiteSource};
 use crate::random::mix;
-use crate::story::{Story, Verdict, tell_plan};
+use crate::story::{Story, Verdict, seconds, tell_plan};
 use crate::tap::{Level, Line, Seen};
 
 /// The version of the format. It changes whenever an older reader would misread.
@@ -107,11 +108,92 @@ pub enum Replayed {
     Differs {
         /// Its line in the file.
         line: usize,
-        /// The step as recorded; none when the recording was over.
-        recorded: Option<Value>,
-        /// The step as replayed; none when the replay was over.
-        replayed: Option<Value>,
+        /// The two sides.
+        divergence: Divergence,
+        /// Whether the run as a whole has the fingerprint that was recorded: then the file was
+        /// changed afterwards.
+        is_edited: bool,
     },
+    /// Every step came as recorded, and then the file ends while the run goes on.
+    Cut {
+        /// The line that is missing.
+        line: usize,
+        /// How many steps are missing.
+        missing: usize,
+    },
+}
+
+/// The first step in which two runs went different ways.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Divergence {
+    /// How many steps were equal.
+    pub step: usize,
+    /// The step of the first run, or as recorded; none when it was over.
+    pub one: Option<Value>,
+    /// The step of the second run, or as replayed; none when it was over.
+    pub other: Option<Value>,
+}
+
+impl Divergence {
+    fn find(one: &[Value], other: &[Value]) -> Option<Divergence> {
+        let length = one.len().max(other.len());
+        let step = (0..length).find(|nth| one.get(*nth) != other.get(*nth))?;
+        Some(Divergence { step, one: one.get(step).cloned(), other: other.get(step).cloned() })
+    }
+
+    /// Says where and when it is, and which part of the step differs.
+    pub fn place(&self) -> String {
+        let either = self.one.as_ref().or(self.other.as_ref());
+        let at = either.and_then(|step| step["at"].as_u64()).unwrap_or_default();
+        let node = either.and_then(|step| step["node"].as_str()).unwrap_or("?");
+        format!("step {}, {} on {node}: {}", self.step + 1, seconds(Time(at)), self.part())
+    }
+
+    fn part(&self) -> String {
+        let (one, other) = match (&self.one, &self.other) {
+            (Some(one), Some(other)) => (one, other),
+            (None, _) => return String::from("the first run is over, the second goes on"),
+            (_, None) => return String::from("the second run is over, the first goes on"),
+        };
+        let differs = |key: &str| one.get(key) != other.get(key);
+        if let Some(key) =
+            ["at", "node", "action", "input", "mono", "wall"].into_iter().find(|key| differs(key))
+        {
+            let what = match key {
+                "at" => "the time",
+                "node" => "the node",
+                "mono" | "wall" => "what the clock shows",
+                other => other,
+            };
+            return format!("{what} differs");
+        }
+        let effects = |step: &Value| step["effects"].as_array().cloned().unwrap_or_default();
+        let (one, other) = (effects(one), effects(other));
+        let nth = (0..one.len().max(other.len())).find(|nth| one.get(*nth) != other.get(*nth));
+        match nth {
+            Some(nth) => format!("effect {} differs", nth + 1),
+            None => String::from("the effects are equal, the state differs"),
+        }
+    }
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |side: &Option<Value>| match side {
+            Some(step) => step.to_string(),
+            None => String::from("nothing"),
+        };
+        write!(f, "{}\n  one:   {}\n  other: {}", self.place(), show(&self.one), show(&self.other))
+    }
+}
+
+/// Compares two runs of one setting step by step: inputs, effects and states.
+pub fn first_difference(
+    setting: &Setting,
+    one: &Performance,
+    other: &Performance,
+) -> Option<Divergence> {
+    Divergence::find(&steps(setting, &one.lines), &steps(setting, &other.lines))
 }
 
 /// Runs a plan and writes it down.
@@ -179,15 +261,15 @@ impl Trace {
         let header = &self.header;
         let performance = replay(&header.setting, &header.plan, suite, Level::Everything);
         let replayed = steps(&header.setting, &performance.lines);
-        let length = self.steps.len().max(replayed.len());
-        for nth in 0..length {
-            let (one, other) = (self.steps.get(nth), replayed.get(nth));
-            if one != other {
-                let (recorded, replayed) = (one.cloned(), other.cloned());
-                return Replayed::Differs { line: nth + 2, recorded, replayed };
-            }
+        let is_edited = Hex(fingerprint(&performance)) == header.fingerprint;
+        let Some(divergence) = Divergence::find(&self.steps, &replayed) else {
+            return Replayed::Same { steps: replayed.len() };
+        };
+        let line = divergence.step + 2;
+        match divergence.one {
+            None if is_edited => Replayed::Cut { line, missing: replayed.len() - self.steps.len() },
+            _ => Replayed::Differs { line, divergence, is_edited },
         }
-        Replayed::Same { steps: length }
     }
 
     /// Tells it.
@@ -204,7 +286,7 @@ impl Trace {
 }
 
 /// Writes lines down as steps: an input with its effects and the state afterwards, or an action.
-fn steps(setting: &Setting, lines: &[Line]) -> Vec<Value> {
+pub fn steps(setting: &Setting, lines: &[Line]) -> Vec<Value> {
     let mut steps = Vec::new();
     let mut open: Option<(Value, Vec<Value>)> = None;
     for line in lines {

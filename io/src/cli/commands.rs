@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Map, Value, json};
 
 use super::flags::{self, Flag, Takes};
-use super::{Format, Invocation, Target, Usage};
+use super::{Format, Invocation, Replaying, Target, Usage};
 use crate::client::Request;
 
 /// Builds the whole command line, for parsing, help and completions.
@@ -61,7 +61,7 @@ fn offline(command: Command) -> Command {
                 .arg(Arg::new("out").long("out").value_name("FILE").help("Where to write it")),
         )
         .subcommand(super::locking::command())
-        .subcommand(Command::new("schema").about("Shows the JSON Schema of configurations"))
+        .subcommand(schema_command())
         .subcommand(
             Command::new("completions").about("Shows completions for a shell").arg(
                 Arg::new("shell")
@@ -77,8 +77,24 @@ fn offline(command: Command) -> Command {
                 .about("Repeats a recorded run and compares every effect and digest")
                 .arg(Arg::new("trace").value_name("TRACE").required(true).help("The trace"))
                 .arg(page_flag())
+                .arg(story_flag())
                 .arg(json_flag()),
         )
+}
+
+fn schema_command() -> Command {
+    let help = "That of scenarios for `sim` instead";
+    let scenario = Arg::new("scenario").long("scenario").action(ArgAction::SetTrue);
+    Command::new("schema")
+        .about("Shows the JSON Schema of configurations")
+        .arg(scenario.hide(!cfg!(feature = "sim")).help(help))
+}
+
+/// Stories are told by the simulator's half.
+fn story_flag() -> Arg {
+    let help = "Tell a recording as text; a simulated run always is";
+    let story = Arg::new("story").long("story").action(ArgAction::SetTrue);
+    story.hide(!cfg!(feature = "sim")).help(help)
 }
 
 /// Pages are made by the simulator's half.
@@ -188,7 +204,7 @@ pub(super) fn parse(arguments: &[String]) -> Result<Invocation, Usage> {
         },
         "render" => Invocation::Render { file: text(matches, "file"), out: text(matches, "out") },
         "lock" => Invocation::Lock(super::locking::read(matches)),
-        "schema" => Invocation::Schema,
+        "schema" => Invocation::Schema { of_scenarios: matches.get_flag("scenario") },
         "completions" => {
             let shell = matches.get_one::<clap_complete::Shell>("shell");
             Invocation::Completions(*shell.expect("clap was told that it is required"))
@@ -196,11 +212,12 @@ pub(super) fn parse(arguments: &[String]) -> Result<Invocation, Usage> {
         "consul" => Invocation::Consul { listen: text(matches, "listen").unwrap_or_default() },
         #[cfg(feature = "sim")]
         "sim" => Invocation::Sim(super::simulate::read(matches)?),
-        "replay" => Invocation::Replay {
+        "replay" => Invocation::Replay(Replaying {
             trace: text(matches, "trace").unwrap_or_default(),
             html: text(matches, "html"),
+            story: matches.get_flag("story"),
             format: format_of(matches),
-        },
+        }),
         _ => Invocation::Client {
             target: Target { socket: text(matches, "socket"), config: text(matches, "config") },
             request: request(name, matches)?,
@@ -267,8 +284,10 @@ fn two_dashes(arguments: &[String]) -> impl Iterator<Item = String> {
     })
 }
 
-const OPTIONS: &[&str] =
-    &["config", "socket", "out", "json", "format", "all", "html", "seeds", "help"];
+const OPTIONS: &[&str] = &[
+    "config", "socket", "out", "json", "format", "all", "html", "seeds", "story", "scenario",
+    "help",
+];
 
 fn format_of(matches: &ArgMatches) -> Format {
     match matches.try_get_one::<bool>("json") {

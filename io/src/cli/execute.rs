@@ -7,7 +7,7 @@ use std::path::Path;
 use steersman_engine::front::{self, Colours, Interfaces, Report, Surroundings};
 use steersman_engine::trace::{self, Outcome};
 
-use super::{Format, Invocation, Target, show};
+use super::{Format, Invocation, Replaying, Target, show};
 use crate::client::{self, ClientError, Request};
 use crate::process;
 use crate::{driver, lock};
@@ -82,13 +82,13 @@ fn execute(invocation: Invocation, run: impl FnOnce(super::RunOptions) -> u8) ->
         Invocation::Text(text) => print(text.trim_end()),
         Invocation::Check { files, format } => check(files, format),
         Invocation::Render { file, out } => render(file, out.as_deref()),
-        Invocation::Schema => schema(),
+        Invocation::Schema { of_scenarios } => schema(of_scenarios),
         Invocation::Completions(shell) => completions(shell),
         Invocation::Client { target, request, format } => ask(&target, &request, format),
         Invocation::Consul { listen } => development_consul(&listen),
         #[cfg(feature = "sim")]
         Invocation::Sim(simulation) => simulate(simulation),
-        Invocation::Replay { trace, html, format } => replay(&trace, html, format),
+        Invocation::Replay(replaying) => replay(replaying),
     };
     done.unwrap_or_else(|failure| {
         if !failure.message.is_empty() {
@@ -115,8 +115,22 @@ fn version() -> Outcomes {
     print(&format!("Version: {}\nGitHash: {}", crate::VERSION, crate::GIT_HASH))
 }
 
-fn schema() -> Outcomes {
-    print(&format!("{:#}", front::schema()))
+fn schema(of_scenarios: bool) -> Outcomes {
+    match of_scenarios {
+        true => scenario_schema(),
+        false => print(&format!("{:#}", front::schema())),
+    }
+}
+
+#[cfg(feature = "sim")]
+fn scenario_schema() -> Outcomes {
+    print(&format!("{:#}", steersman_sim::scenario::schema()))
+}
+
+#[cfg(not(feature = "sim"))]
+fn scenario_schema() -> Outcomes {
+    let message = "cannot show the schema of scenarios: this program was built without them";
+    Err(Failure::refused(message))
 }
 
 fn completions(shell: clap_complete::Shell) -> Outcomes {
@@ -249,6 +263,7 @@ fn simulate(simulation: super::simulate::Simulation) -> Outcomes {
         trace: simulation.trace,
         is_watched: io::stderr().is_terminal() && !simulation.json,
         colours: if io::stderr().is_terminal() { Colours::On } else { Colours::Off },
+        story_colours: story_colours(),
     };
     let mut out = io::stdout().lock();
     let status = simulate(&options, &surroundings(), &mut out, &mut io::stderr())?;
@@ -256,32 +271,51 @@ fn simulate(simulation: super::simulate::Simulation) -> Outcomes {
     Ok(status)
 }
 
-/// Repeats a simulated run, and shows a recorded one as a page when asked to; none leaves the rest
-/// to the engine.
+/// Repeats a simulated run, and tells a recorded one when asked to; none leaves the rest to the
+/// engine.
 #[cfg(feature = "sim")]
-fn replay_simulated(
-    file: &str,
-    html: Option<String>,
-    format: Format,
-) -> Result<Option<u8>, Failure> {
+fn replay_simulated(replaying: &Replaying) -> Result<Option<u8>, Failure> {
     use steersman_sim::command::{ReplayOptions, repeat};
-    let options = ReplayOptions { trace: file.to_owned(), json: format == Format::Json, html };
+    let options = ReplayOptions {
+        trace: replaying.trace.clone(),
+        json: replaying.format == Format::Json,
+        html: replaying.html.clone(),
+        story: replaying.story,
+        story_colours: story_colours(),
+    };
     let mut out = io::stdout().lock();
     let status = repeat(&options, &mut out, &mut io::stderr())?;
     out.flush()?;
     Ok(status)
 }
 
-#[cfg(not(feature = "sim"))]
-fn replay_simulated(_: &str, html: Option<String>, _: Format) -> Result<Option<u8>, Failure> {
-    let message = "cannot write a page: this program was built without the simulator";
-    html.map_or(Ok(None), |_| Err(Failure::refused(message)))
+/// Colours belong on a terminal, and only where they are welcome.
+#[cfg(feature = "sim")]
+fn story_colours() -> Colours {
+    let is_unwelcome = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match io::stdout().is_terminal() && !is_unwelcome {
+        true => Colours::On,
+        false => Colours::Off,
+    }
 }
 
-fn replay(file: &str, html: Option<String>, format: Format) -> Outcomes {
-    if let Some(status) = replay_simulated(file, html, format)? {
+#[cfg(not(feature = "sim"))]
+fn replay_simulated(replaying: &Replaying) -> Result<Option<u8>, Failure> {
+    let message = "cannot tell a story: this program was built without the simulator";
+    match replaying.html.is_some() || replaying.story {
+        true => Err(Failure::refused(message)),
+        false => Ok(None),
+    }
+}
+
+/// Repeats a simulated run, or tells a recorded one when asked to and leaves the rest to the
+/// engine.
+fn replay(replaying: Replaying) -> Outcomes {
+    if let Some(status) = replay_simulated(&replaying)? {
         return Ok(status);
     }
+    let Replaying { trace: file, format, .. } = replaying;
+    let file = &*file;
     let refused = |error: String| Failure::refused(format!("{file}: {error}"));
     let opened =
         File::open(file).map_err(|error| refused(format!("cannot open the trace: {error}")))?;

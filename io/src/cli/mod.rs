@@ -48,8 +48,11 @@ pub enum Invocation {
     },
     /// Run a command under a lock.
     Lock(LockOptions),
-    /// Show the JSON Schema of configurations.
-    Schema,
+    /// Show a JSON Schema.
+    Schema {
+        /// That of scenarios, not of configurations.
+        of_scenarios: bool,
+    },
     /// Show completions for a shell.
     Completions(clap_complete::Shell),
     /// Ask the running supervisor.
@@ -70,14 +73,20 @@ pub enum Invocation {
     #[cfg(feature = "sim")]
     Sim(simulate::Simulation),
     /// Repeat a recorded run.
-    Replay {
-        /// The trace's file.
-        trace: String,
-        /// Where to show it as a page.
-        html: Option<String>,
-        /// For whom the answer is.
-        format: Format,
-    },
+    Replay(Replaying),
+}
+
+/// What to repeat, and how to show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaying {
+    /// The trace's file.
+    pub trace: String,
+    /// Where to show it as a page.
+    pub html: Option<String>,
+    /// Whether to tell a recording as text.
+    pub story: bool,
+    /// For whom the answer is.
+    pub format: Format,
 }
 
 /// Who reads the output.

@@ -63,7 +63,10 @@ pub(super) fn command() -> Command {
 pub(super) fn read(matches: &ArgMatches) -> Result<Simulation, Usage> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let jobs = match text("jobs") {
-        Some(jobs) => Some(number(&jobs, "--jobs")?),
+        Some(jobs) => match number(&jobs, "--jobs")? {
+            0 => return Err(Usage(String::from("cannot search with --jobs 0: nobody would"))),
+            jobs => Some(jobs),
+        },
         None => None,
     };
     Ok(Simulation {

@@ -1,5 +1,6 @@
 //! What `steersman sim` and `steersman replay` do, without the reading of arguments.
 
+mod outputs;
 mod replay;
 mod report;
 
@@ -53,6 +54,8 @@ pub struct Options {
     pub is_watched: bool,
     /// Whether to colour messages.
     pub colours: Colours,
+    /// Whether to colour stories.
+    pub story_colours: Colours,
 }
 
 impl Default for Options {
@@ -68,6 +71,7 @@ impl Default for Options {
             trace: None,
             is_watched: false,
             colours: Colours::Off,
+            story_colours: Colours::Off,
         }
     }
 }
@@ -93,6 +97,10 @@ pub fn simulate(
 ) -> io::Result<u8> {
     let mut status = GOOD;
     let mut pages = 0;
+    if let Err(reason) = outputs::check(options.html.as_deref(), options.trace.as_deref()) {
+        writeln!(err, "steersman: {reason}")?;
+        return Ok(REFUSED);
+    }
     for file in &options.files {
         let scenario = match read_scenario(file, around) {
             Ok(scenario) => scenario,
@@ -104,7 +112,7 @@ pub fn simulate(
                 continue;
             }
             Err(Unreadable::File(reason)) => {
-                writeln!(err, "steersman: cannot read {file}: {reason}")?;
+                writeln!(err, "steersman: cannot read {file}: {}", outputs::reason(&reason))?;
                 status = REFUSED;
                 continue;
             }
@@ -143,12 +151,18 @@ fn search_one(
     let took = began.elapsed();
     let mut cases = Vec::new();
     for breach in &found.breaches {
-        cases.extend(case(options, file, scenario, &search, breach, pages)?);
+        match case(options, file, scenario, &search, breach, pages) {
+            Ok(case) => cases.extend(case),
+            Err(unwritten) => {
+                writeln!(err, "steersman: {unwritten}")?;
+                return Ok(REFUSED);
+            }
+        }
     }
     let report = report::Report { file, scenario, search: &search, found: &found, cases, took };
     match options.json {
         true => writeln!(out, "{}", report.to_json(&progress))?,
-        false => write!(out, "{}", report.to_text(&progress))?,
+        false => write!(out, "{}", report.to_text(&progress, options.story_colours))?,
     }
     Ok(if report.is_good() { GOOD } else { FAILED })
 }
@@ -193,7 +207,7 @@ fn case(
     search: &Search,
     found: &FoundBreach,
     pages: &mut usize,
-) -> io::Result<Option<Case>> {
+) -> Result<Option<Case>, String> {
     let plan = search.plan_of(found.seed);
     let Some(shrunk) = shrink(&search.setting, &plan, &search.suite, Effort::default()) else {
         return Ok(None);
@@ -210,6 +224,10 @@ fn case(
     story.facts.push((String::from("shrunk from"), shrinking));
     let version = String::from(env!("CARGO_PKG_VERSION"));
     story.facts.push((String::from("steersman"), version.clone()));
+    let seeds = format!("{seed}..{}", seed + 1);
+    story
+        .facts
+        .push((String::from("search it with"), format!("steersman sim {file} --seeds {seeds}")));
     if let Some(trace) = &trace {
         story.facts.push((String::from("repeat with"), format!("steersman replay {trace}")));
         let header = Header {
@@ -224,12 +242,10 @@ fn case(
             breach: Some((Box::from(&*shrunk.breach.property), Box::from(&*shrunk.breach.what))),
             fingerprint: Hex(0),
         };
-        let mut out = io::BufWriter::new(std::fs::File::create(trace)?);
-        trace::write(&mut out, header, &search.suite)?;
-        out.flush()?;
+        outputs::write(trace, |out| trace::write(out, header, &search.suite))?;
     }
     if let Some(html) = &html {
-        std::fs::write(html, html::page(&story))?;
+        outputs::write(html, |out| out.write_all(html::page(&story).as_bytes()))?;
     }
     Ok(Some(Case { found: found.clone(), shrunk, story, trace, html }))
 }

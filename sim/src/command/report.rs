@@ -5,13 +5,15 @@ use core::time::Duration;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
+use steersman_engine::front::Colours;
 use steersman_engine::trace::Hex;
 
 use super::{Case, grouped};
 use crate::explore::{Fault, Found, Progress, Search};
 use crate::property::Rule;
 use crate::scenario::{self, Scenario};
-use crate::story::to_text;
+use crate::story::{to_terminal, to_text};
+use crate::trace::Divergence;
 
 /// Everything there is to say about one search.
 pub(super) struct Report<'a> {
@@ -50,10 +52,10 @@ impl Report<'_> {
         }
     }
 
-    pub(super) fn to_text(&self, progress: &Progress) -> String {
+    pub(super) fn to_text(&self, progress: &Progress, colours: Colours) -> String {
         let mut text = String::new();
         for case in &self.cases {
-            self.write_case(&mut text, case);
+            self.write_case(&mut text, case, colours);
         }
         for name in self.unreached() {
             let _ = writeln!(
@@ -65,6 +67,9 @@ impl Report<'_> {
             let _ =
                 writeln!(text, "not deterministic: two runs of seed {seed} went different ways");
         }
+        if let Some((seed, divergence)) = &self.found.divergence {
+            let _ = writeln!(text, "  seed {seed} parts at {divergence}");
+        }
         for line in self.advice() {
             let _ = writeln!(text, "look at: {line}");
         }
@@ -73,7 +78,7 @@ impl Report<'_> {
         text
     }
 
-    fn write_case(&self, text: &mut String, case: &Case) {
+    fn write_case(&self, text: &mut String, case: &Case, colours: Colours) {
         let (count, runs) = (grouped(case.found.count), grouped(self.found.runs));
         let breach = &case.shrunk.breach;
         let seed = case.found.seed;
@@ -83,7 +88,7 @@ impl Report<'_> {
             breach.property
         );
         let _ = writeln!(text, "  {}\n", breach.what);
-        for line in to_text(&case.story).lines() {
+        for line in to_terminal(&case.story, colours).lines() {
             match line.is_empty() {
                 true => text.push('\n'),
                 false => {
@@ -178,10 +183,15 @@ impl Report<'_> {
             "properties": properties,
             "neverReached": self.unreached(),
             "notDeterministic": self.found.unsteady,
+            "divergence": self.found.divergence.as_ref().map(divergence_json),
             "advice": self.advice(),
             "faults": faults,
         })
     }
+}
+
+fn divergence_json((seed, found): &(u64, Divergence)) -> Value {
+    json!({ "seed": seed, "place": found.place(), "one": found.one, "other": found.other })
 }
 
 fn case_json(case: &Case) -> Value {
@@ -208,8 +218,15 @@ pub(super) fn progress_line(progress: &Progress, search: &Search, passed: Durati
     let rate = runs as f64 / passed.as_secs_f64().max(1e-6);
     let kinds = Fault::ALL.iter().filter(|fault| search.faults.has(**fault));
     let made = kinds.clone().filter(|fault| progress.faults.of(**fault) > 0).count();
+    let wanted = search.suite.properties.iter().enumerate();
+    let wanted: Vec<_> = wanted.filter(|(_, it)| matches!(it.rule, Rule::Sometimes(_))).collect();
+    let reached = match (wanted.len(), wanted.iter().filter(|it| progress.is_reached(it.0)).count())
+    {
+        (0, _) => String::new(),
+        (wanted, reached) => format!("; sometimes {reached} of {wanted}"),
+    };
     format!(
-        "{} of {} runs, {} a second; faults {made} of {} kinds; {} runs broke something",
+        "{} of {} runs, {} a second; faults {made} of {} kinds{reached}; {} runs broke something",
         grouped(runs),
         grouped(all),
         grouped(rate as u64),

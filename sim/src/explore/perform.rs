@@ -16,6 +16,10 @@ use crate::script::{Director, Role, Script};
 use crate::tap::{Level, Line};
 use crate::world::World;
 
+/// A run in which engines take in more than this does not settle: a thousand jobs on two hundred
+/// nodes need a tenth of it.
+const INPUTS_MAX: u64 = 5_000_000;
+
 /// What came out of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Performance {
@@ -150,6 +154,9 @@ impl<'a> Run<'a> {
                 (None, None) => break,
                 (due, Some(at)) if due.is_none_or(|due| at < due) => self.do_next(),
                 _ => self.step(),
+            }
+            if self.world.observer().inputs() > INPUTS_MAX {
+                judge.give_up(&self.world);
             }
             if self.judge(judge) {
                 return;

@@ -12,6 +12,7 @@ use crate::explore::swarm::{FaultCounts, FaultSet, Limits, Swarm};
 use crate::property::{Breach, Judge, Suite};
 use crate::random::{Random, mix};
 use crate::tap::{Level, Seen};
+use crate::trace::{Divergence, first_difference};
 use crate::world::Action;
 use steersman_engine::Time;
 
@@ -81,6 +82,8 @@ pub struct Found {
     pub started: BTreeSet<(Arc<str>, Arc<str>)>,
     /// Seeds whose second run went another way.
     pub unsteady: Vec<u64>,
+    /// Where the two runs of the first of them part, with its seed.
+    pub divergence: Option<(u64, Divergence)>,
     /// A hash over all runs, in order: equal on every machine.
     pub fingerprint: u64,
 }
@@ -109,6 +112,21 @@ pub struct Progress {
     pub stop: AtomicBool,
     /// What trouble was made.
     pub faults: Arc<FaultCounts>,
+    /// Which of the first 64 properties were reached, a bit each.
+    pub reached: AtomicU64,
+}
+
+impl Progress {
+    fn reach(&self, reached: impl Iterator<Item = bool>) {
+        let bits = reached.take(64).enumerate();
+        let bits = bits.fold(0, |bits, (nth, reached)| bits | u64::from(reached) << nth);
+        self.reached.fetch_or(bits, Ordering::Relaxed);
+    }
+
+    /// Tells whether a property was reached, by its number in the suite.
+    pub fn is_reached(&self, nth: usize) -> bool {
+        nth < 64 && self.reached.load(Ordering::Relaxed) >> nth & 1 == 1
+    }
 }
 
 impl Found {
@@ -124,6 +142,11 @@ impl Found {
         self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
         self.started.extend(other.started);
         self.unsteady.extend(other.unsteady);
+        let is_first =
+            |known: &(u64, Divergence)| other.divergence.as_ref().is_none_or(|new| known.0 < new.0);
+        if !self.divergence.as_ref().is_some_and(is_first) {
+            self.divergence = other.divergence;
+        }
         for (total, reached) in self.reached.iter_mut().zip(other.reached) {
             *total += reached;
         }
@@ -181,14 +204,20 @@ impl Search {
     }
 
     fn run(&self, seed: u64, progress: &Progress, found: &mut Found) {
-        let (performance, judge) = self.perform(seed, Level::Signs, &progress.faults);
+        let level = if self.check_determinism { Level::Everything } else { Level::Signs };
+        let (performance, judge) = self.perform(seed, level, &progress.faults);
         if self.check_determinism {
-            let (again, _) = self.perform(seed, Level::Signs, &Arc::default());
+            let (again, _) = self.perform(seed, level, &Arc::default());
             let is_steady = again.fingerprint == performance.fingerprint
-                && again.inputs == performance.inputs
+                && again.lines == performance.lines
                 && again.breach == performance.breach;
             if !is_steady {
                 found.unsteady.push(seed);
+                let divergence = first_difference(&self.setting, &performance, &again);
+                let is_first = found.divergence.as_ref().is_none_or(|(known, _)| seed < *known);
+                if let Some(divergence) = divergence.filter(|_| is_first) {
+                    found.divergence = Some((seed, divergence));
+                }
             }
         }
         progress.runs.fetch_add(1, Ordering::Relaxed);
@@ -202,6 +231,7 @@ impl Search {
         for (total, reached) in found.reached.iter_mut().zip(judge.reached()) {
             *total += u64::from(reached);
         }
+        progress.reach(judge.reached());
         for node in &judge.view().nodes {
             for (name, _) in node.jobs.iter().filter(|(_, job)| job.runs > 0) {
                 let key = (node.name.clone(), name.clone());

@@ -17,7 +17,8 @@ const MARGIN: f64 = 18.0;
 /// The least distance between two labels of the axis.
 const LABEL_GAP: f64 = 74.0;
 
-/// Places, in pixels from the top left corner of the picture.
+/// Places, from the top left corner of the picture: in pixels, of which the horizontal ones are the
+/// least that it can do with.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) width: f64,
@@ -84,6 +85,12 @@ impl Layout {
         }
         let column = self.columns.range(time..).next();
         column.map_or(self.width - MARGIN, |(_, x)| *x)
+    }
+
+    /// Writes a distance as a share of the whole: the picture takes the width that there is.
+    pub(super) fn share(&self, x: f64) -> String {
+        let thousandths = (x * 100_000.0 / self.width.max(1.0)).round() as i64;
+        format!("{}.{:03}%", thousandths / 1000, thousandths % 1000)
     }
 
     fn place_columns(&mut self, story: &Story, slots: &[usize]) {

@@ -12,6 +12,13 @@ use crate::story::{Lane, LaneKind, Mark, MarkKind, Story, Stretch, Tone, seconds
 const STYLE: &str = include_str!("style.css");
 const GLYPHS: &str = include_str!("glyphs.svg");
 
+/// With more lanes than this the times are written below them as well.
+const SHORT_MAX: usize = 14;
+/// Marks bear their numbers in a picture of at most so many lanes and marks.
+const NUMBERED_ROWS_MAX: usize = 12;
+/// See [`NUMBERED_ROWS_MAX`].
+const NUMBERED_MAX: usize = 60;
+
 /// Writes the page.
 pub fn page(story: &Story) -> String {
     let mut page = String::with_capacity(32 * 1024);
@@ -62,9 +69,11 @@ fn write_picture(page: &mut String, story: &Story) {
     let layout = Layout::new(story);
     let height = layout.lane_height * layout.rows.len() as f64;
     let (width, lane_height) = (px(layout.width), px(layout.lane_height));
+    let is_long = layout.rows.len() > SHORT_MAX;
     let _ = write!(
         page,
-        "<main>\n<div class=\"frame\" style=\"--lane:{lane_height}px\">\n<div class=\"names\">\n\
+        "<main>\n<a class=\"skip\" href=\"#list\">Skip the picture: what happened, as a list</a>\n\
+         <div class=\"frame\" style=\"--lane:{lane_height}px\">\n<div class=\"names\">\n\
          <div class=\"corner\">time</div>\n"
     );
     for row in &layout.rows {
@@ -72,41 +81,39 @@ fn write_picture(page: &mut String, story: &Story) {
         let (kind, name) = (lane.kind.as_str(), escape(&lane.name));
         let _ = writeln!(
             page,
-            "<div class=\"name {kind}\" title=\"{kind} {name}\"><i>{kind}</i> {name}</div>"
+            "<div class=\"name {kind}\" title=\"{kind} {name}\"><i>{kind}</i><span>{name}</span>\
+             </div>"
         );
     }
-    let _ = write!(
+    if is_long {
+        page.push_str("<div class=\"corner\">time</div>\n");
+    }
+    let _ = writeln!(
         page,
         "</div>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
          aria-label=\"Timeline; the list below says the same\">\n\
-         <div class=\"axis\" style=\"width:{width}px\">\n"
+         <div class=\"wide\" style=\"min-width:{width}px\">"
     );
-    for (x, label) in &layout.labels {
-        let _ = writeln!(page, "<span style=\"left:{}px\">{label}</span>", px(*x));
-    }
-    let _ = write!(
-        page,
-        "</div>\n<div class=\"lanes\" style=\"width:{width}px;height:{}px\">\n",
-        px(height)
-    );
+    write_axis(page, &layout);
+    let numbered = layout.rows.len() <= NUMBERED_ROWS_MAX && story.marks.len() <= NUMBERED_MAX;
+    let numbers = if numbered { "" } else { " plain" };
+    let _ = writeln!(page, "<div class=\"lanes{numbers}\" style=\"height:{}px\">", px(height));
     for row in &layout.rows {
         let kind = story.lanes[row.lane].kind.as_str();
         let top = px(row.middle - layout.lane_height / 2.0);
         let _ = writeln!(page, "<div class=\"row {kind}\" style=\"top:{top}px\"></div>");
     }
     for (x, _) in &layout.labels {
-        let _ = writeln!(page, "<div class=\"line\" style=\"left:{}px\"></div>", px(*x));
+        let _ = writeln!(page, "<div class=\"line\" style=\"left:{}\"></div>", layout.share(*x));
     }
-    let stretches = || story.stretches.iter();
-    for stretch in stretches().filter(|stretch| stretch.tone == Tone::Fault) {
-        write_stretch(page, story, &layout, stretch);
-    }
-    for stretch in stretches().filter(|stretch| stretch.tone != Tone::Fault) {
+    for stretch in story.stretches.iter().filter(|stretch| stretch.tone != Tone::Fault) {
         write_stretch(page, story, &layout, stretch);
     }
     write_arrows(page, story, &layout, height);
-    for (nth, mark) in story.marks.iter().enumerate() {
-        write_mark(page, story, &layout, nth, mark);
+    write_stops(page, story, &layout);
+    page.push_str("</div>\n");
+    if is_long {
+        write_axis(page, &layout);
     }
     page.push_str("</div>\n</div>\n</div>\n");
     page.push_str(
@@ -114,6 +121,29 @@ fn write_picture(page: &mut String, story: &Story) {
          mark or step through them with Tab to read why it happened; Enter leads to its place \
          in the list.</p>\n</main>\n",
     );
+}
+
+fn write_axis(page: &mut String, layout: &Layout) {
+    page.push_str("<div class=\"axis\">\n");
+    for (x, label) in &layout.labels {
+        let _ = writeln!(page, "<span style=\"left:{}\">{label}</span>", layout.share(*x));
+    }
+    page.push_str("</div>\n");
+}
+
+/// Writes what Tab stops at, in the order of time: faults, then what happened while they lasted.
+fn write_stops(page: &mut String, story: &Story, layout: &Layout) {
+    let is_fault = |stretch: &&Stretch| stretch.tone == Tone::Fault;
+    let mut faults: Vec<&Stretch> = story.stretches.iter().filter(is_fault).collect();
+    faults.sort_by_key(|fault| fault.from);
+    let mut faults = faults.into_iter().peekable();
+    for (nth, mark) in story.marks.iter().enumerate() {
+        while let Some(fault) = faults.next_if(|fault| fault.from <= mark.at) {
+            write_stretch(page, story, layout, fault);
+        }
+        write_mark(page, story, layout, nth, mark);
+    }
+    faults.for_each(|fault| write_stretch(page, story, layout, fault));
 }
 
 fn write_stretch(page: &mut String, story: &Story, layout: &Layout, stretch: &Stretch) {
@@ -126,13 +156,12 @@ fn write_stretch(page: &mut String, story: &Story, layout: &Layout, stretch: &St
         Some(to) => layout.at(stretch.lane, to),
         None => layout.width,
     };
-    let width = (end - from).max(6.0);
     let class = class_of(stretch.tone.as_str());
     let what = escape(&stretch.what);
     let until = stretch.to.map_or_else(|| String::from("the end"), seconds);
     let lane = lane_label(&story.lanes[stretch.lane]);
-    let (left, top) = (px(from), px(layout.middle(stretch.lane)));
-    let place = format!("left:{left}px;top:{top}px;width:{}px", px(width));
+    let (left, top) = (layout.share(from), px(layout.middle(stretch.lane)));
+    let place = format!("left:{left};top:{top}px;width:{}", layout.share((end - from).max(0.0)));
     let text = format!("{}: {what}, from {} to {until}", escape(&lane), seconds(stretch.from));
     if stretch.tone == Tone::Fault {
         let _ = writeln!(
@@ -150,7 +179,8 @@ fn write_arrows(page: &mut String, story: &Story, layout: &Layout, height: f64) 
     let (width, height) = (px(layout.width), px(height));
     let _ = writeln!(
         page,
-        "<svg class=\"arrows\" width=\"{width}\" height=\"{height}\" aria-hidden=\"true\">"
+        "<svg class=\"arrows\" viewBox=\"0 0 {width} {height}\" preserveAspectRatio=\"none\" \
+         aria-hidden=\"true\">"
     );
     for (mark, (x, y)) in story.marks.iter().zip(&layout.marks) {
         let Some(cause) = mark.cause else { continue };
@@ -177,21 +207,21 @@ fn write_arrows(page: &mut String, story: &Story, layout: &Layout, height: f64) 
 
 fn write_mark(page: &mut String, story: &Story, layout: &Layout, nth: usize, mark: &Mark) {
     let (x, y) = layout.marks[nth];
-    let (left, top) = (px(x), px(y));
+    let (left, top) = (layout.share(x), px(y));
     let number = nth + 1;
     let class = class_of(mark.kind.as_str());
     let lane = escape(&lane_label(&story.lanes[mark.lane]));
     let (what, why) = (escape(&mark.what), escape(&mark.why));
     let at = seconds(mark.at);
     if mark.kind == MarkKind::Breach {
-        let _ = writeln!(page, "<div class=\"broken-line\" style=\"left:{left}px\"></div>");
+        let _ = writeln!(page, "<div class=\"broken-line\" style=\"left:{left}\"></div>");
     }
     let _ = writeln!(
         page,
         "<a class=\"m {class}\" id=\"m{number}\" href=\"#e{number}\" \
-         style=\"left:{left}px;top:{top}px\" aria-label=\"{number}. {at}, {lane}: {what}. {why}\">\
-         <svg><use href=\"#g-{class}\"/></svg><span class=\"tip\"><em>{number}</em> {at} \
-         <b>{lane}: {what}</b> {why}</span></a>"
+         style=\"left:{left};top:{top}px\" aria-label=\"{number}. {at}, {lane}: {what}. {why}\">\
+         <svg><use href=\"#g-{class}\"/></svg><i>{number}</i><span class=\"tip\">\
+         <em>{number}</em> {at} <b>{lane}: {what}</b> {why}</span></a>"
     );
 }
 
@@ -207,7 +237,10 @@ fn write_legend(page: &mut String, story: &Story) {
         }
     }
     for tone in Tone::ALL {
-        if story.stretches.iter().any(|stretch| stretch.tone == *tone) {
+        let is_seen = |stretch: &Stretch| {
+            stretch.to.is_none_or(|to| to > stretch.from) || stretch.tone == Tone::Fault
+        };
+        if story.stretches.iter().any(|stretch| stretch.tone == *tone && is_seen(stretch)) {
             let (class, word) = (class_of(tone.as_str()), tone.as_str());
             let _ = writeln!(page, "<span class=\"key\"><i class=\"s {class}\"></i>{word}</span>");
         }
@@ -216,7 +249,9 @@ fn write_legend(page: &mut String, story: &Story) {
 }
 
 fn write_list(page: &mut String, story: &Story) {
-    page.push_str("<section>\n<h2>What happened</h2>\n<ol class=\"story\">\n");
+    page.push_str(
+        "<section>\n<h2 id=\"list\" tabindex=\"-1\">What happened</h2>\n<ol class=\"story\">\n",
+    );
     for (nth, mark) in story.marks.iter().enumerate() {
         let number = nth + 1;
         let class = class_of(mark.kind.as_str());

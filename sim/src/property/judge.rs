@@ -100,6 +100,9 @@ impl Suite {
 /// The name under which the invariants of every supervisor are judged.
 pub const INVARIANTS: &str = "supervisor invariants";
 
+/// The name under which runs are judged that never come to rest.
+pub const SETTLES: &str = "every run settles";
+
 /// Watches a run.
 #[derive(Clone, Debug)]
 pub struct Judge {
@@ -252,6 +255,26 @@ impl Judge {
             at: now,
             node: Some(node.name.clone()),
             what: format!("\"{name}\" starts more than {limit} times within 10 s"),
+        });
+    }
+
+    /// Ends a run that does not settle, and says what keeps it busy.
+    pub(crate) fn give_up(&mut self, world: &World) {
+        let inputs = world.observer().inputs();
+        let jobs = self.view.nodes.iter().flat_map(|node| {
+            node.jobs.iter().map(move |(name, job)| (job.runs, node.name.clone(), name.clone()))
+        });
+        let busiest = jobs.max_by_key(|(runs, ..)| *runs);
+        let (runs, node, job) = busiest.unwrap_or_else(|| (0, Arc::from(""), Arc::from("")));
+        self.breach.get_or_insert_with(|| Breach {
+            property: Arc::from(SETTLES),
+            site: Box::from(&*job),
+            at: world.now(),
+            what: format!(
+                "the run does not settle: {inputs} inputs so far; the busiest job is \"{job}\" on \
+                 {node} with {runs} starts"
+            ),
+            node: Some(node),
         });
     }
 }

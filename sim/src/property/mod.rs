@@ -2,12 +2,14 @@
 
 pub mod expression;
 pub mod judge;
+mod opposite;
 mod parse;
 pub mod source;
 pub mod view;
 
 pub use expression::{Expression, State, Subject};
 pub use judge::{Breach, Judge, Property, Rule, Suite};
+pub use opposite::contradicts;
 pub use parse::{Names, ParseError, parse};
 pub use source::{Demand, PropertySource, SuiteSource};
 pub use view::View;

@@ -2,6 +2,7 @@
 
 mod consul;
 mod parts;
+mod sense;
 mod trouble;
 
 use core::time::Duration;
@@ -184,8 +185,10 @@ impl Decoder<'_> {
         let scripted = top.get("faults").map(|faults| self.faults(faults)).unwrap_or_default();
         let faults = top.get("swarm").map_or(FaultSet::EVERY, |swarm| self.swarm(swarm));
         let limits = top.get("limits").map(|limits| self.limits(limits)).unwrap_or_default();
-        let (source, spans) = self.properties(&top);
+        let (mut source, spans) = self.properties(&top);
+        self.limit_storms(&mut source);
         let suite = self.compile(&source, &spans)?;
+        self.check_sense(&suite, &spans, limits);
         let title = top.get("title").and_then(|title| self.reader.text(title, "`title`"));
         let title = title.unwrap_or(self.file).to_owned();
         let nodes = core::mem::take(&mut self.nodes);

@@ -38,13 +38,15 @@ pub struct Shrunk {
 pub struct Effort {
     /// At most so many runs.
     pub replays_max: u64,
+    /// At most so many inputs in all runs together: a few seconds, whatever a run is like.
+    pub inputs_max: u64,
     /// At most so long; none makes the result the same on every machine.
     pub time_max: Option<Duration>,
 }
 
 impl Default for Effort {
     fn default() -> Effort {
-        Effort { replays_max: 20_000, time_max: None }
+        Effort { replays_max: 20_000, inputs_max: 4_000_000, time_max: None }
     }
 }
 
@@ -66,6 +68,7 @@ pub fn shrink(
         effort,
         began: Instant::now(),
         replays: 1,
+        inputs: performance.inputs,
     };
     let weight = plan.weight();
     shrinker.cut(&performance);
@@ -97,6 +100,7 @@ struct Shrinker {
     effort: Effort,
     began: Instant,
     replays: u64,
+    inputs: u64,
 }
 
 impl Shrinker {
@@ -109,7 +113,7 @@ impl Shrinker {
 
     fn is_tired(&self) -> bool {
         let is_late = self.effort.time_max.is_some_and(|max| self.began.elapsed() > max);
-        is_late || self.replays >= self.effort.replays_max
+        is_late || self.replays >= self.effort.replays_max || self.inputs >= self.effort.inputs_max
     }
 
     /// Tells whether everything that the broken property speaks of is still there.
@@ -143,6 +147,7 @@ impl Shrinker {
         self.replays += 1;
         let tried = setting.as_ref().unwrap_or(&self.setting);
         let performance = replay(tried, &plan, &self.suite, Level::Signs);
+        self.inputs += performance.inputs;
         let Some(breach) = performance.breach.filter(|breach| breach.is_like(&self.breach)) else {
             return false;
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use steersman_engine::Time;
 
-pub use plain::to_text;
+pub use plain::{to_terminal, to_text};
 pub use teller::{Teller, tell_plan, tell_recording};
 
 /// A run, ready to be shown.

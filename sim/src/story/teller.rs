@@ -46,6 +46,8 @@ struct NodeTale {
     last_start: BTreeMap<JobId, usize>,
     last_mark: BTreeMap<RunId, usize>,
     check_failing: BTreeMap<JobId, bool>,
+    /// The mark of the last request over the control plane.
+    last_asked: Option<usize>,
     step: Option<Step>,
 }
 
@@ -101,6 +103,7 @@ impl Teller {
             last_start: BTreeMap::new(),
             last_mark: BTreeMap::new(),
             check_failing: BTreeMap::new(),
+            last_asked: None,
             step: None,
         });
     }
@@ -253,7 +256,8 @@ impl Teller {
                     };
                     let why =
                         format!("Check {} of \"{name}\" {}.", run.nth, sentences::ended(status));
-                    let mark = self.put(at, lane, kind, format!("check {how}"), why, None);
+                    let cause = self.nodes[node].last_start.get(&run.job).copied();
+                    let mark = self.put(at, lane, kind, format!("check {how}"), why, cause);
                     self.nodes[node].last_mark.insert(run, mark);
                     return;
                 }

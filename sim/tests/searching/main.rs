@@ -4,9 +4,11 @@
 //! - `finding`: one defect from a plain configuration to a page
 //! - `scenarios`: scenario files, from their errors to the repetition of a trace
 //! - `consul`: registration, watches and locks in scenario files
+//! - `determinism`: equal seeds are equal runs, and what is not is named
 //! - `page`: the page in a real browser
 
 mod consul;
+mod determinism;
 mod finding;
 mod page;
 mod power;

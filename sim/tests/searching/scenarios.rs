@@ -85,7 +85,7 @@ fn example_is_searched_written_down_and_repeated() {
     assert!(fs::read_to_string(&html).expect("a page").len() < 100_000);
 
     let repeated = |trace: &str| {
-        let options = ReplayOptions { trace: trace.to_owned(), ..ReplayOptions::default() };
+        let options = ReplayOptions::of(trace);
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let status = repeat(&options, &mut out, &mut err).expect("memory to write to");
         (status, String::from_utf8_lossy(&out).into_owned() + &String::from_utf8_lossy(&err))

@@ -2,17 +2,20 @@
 
 use steersman_engine::config::Signal;
 use steersman_engine::consul::{ConsulReply, ConsulRequest, Owner};
-use steersman_engine::effect::{Message, Reply};
+use steersman_engine::effect::{Message, Record, Reply};
 use steersman_engine::{Code, Effect, Event, Input, JobId, RunId, RunKind, Source, Time};
 
 use super::{Step, Teller, whose};
 use crate::story::{LaneKind, MarkKind, Tone, sentences};
 
+const WHY_IT_ENDS: &str =
+    "Nothing is left to run. The status is 0, or that of the first job that failed.";
+
 impl Teller {
     /// Tells one input and all that it caused.
     pub(super) fn tell_step(&mut self, node: usize) {
         let Some(step) = self.nodes[node].step.take() else { return };
-        let (cause, because) = self.tell_input(node, &step);
+        let (mut cause, because) = self.tell_input(node, &step);
         let mut events: Vec<(Event, usize)> = Vec::new();
         let mut last = cause;
         for effect in &step.effects {
@@ -25,7 +28,9 @@ impl Teller {
                     let is_own =
                         |(event, _): &&(Event, usize)| event.source == Source::Job(run.job);
                     let own = events.iter().rev().find(is_own).map(|(_, mark)| *mark);
-                    self.tell_signal(node, &step, *run, *signal, own.or(cause));
+                    let cause = own.or(cause);
+                    let cause = cause.or_else(|| self.nodes[node].last_mark.get(run).copied());
+                    self.tell_signal(node, &step, *run, *signal, (cause, &because));
                     None
                 }
                 Effect::Published(event) => {
@@ -34,7 +39,9 @@ impl Teller {
                     mark
                 }
                 Effect::Log(record) => {
-                    self.tell_record(node, step.at, record.job, &record.message, cause);
+                    // What nothing else caused, follows from what the supervisor says.
+                    let mark = self.tell_record(node, step.at, record, cause, &because);
+                    cause = cause.or(mark);
                     None
                 }
                 Effect::Consul { request, .. } => {
@@ -51,7 +58,7 @@ impl Teller {
                     let lane = self.nodes[node].lane;
                     let what = format!("the supervisor ends with status {status}");
                     let kind = if *status == 0 { MarkKind::Good } else { MarkKind::Bad };
-                    let why = String::from("Nothing is left to do.");
+                    let why = String::from(WHY_IT_ENDS);
                     self.end_stretch(step.at, lane, false);
                     self.put(step.at, lane, kind, what, why, last);
                     None
@@ -84,14 +91,14 @@ impl Teller {
                 self.begin_stretch(at, lane, Tone::Running, what);
                 (None, String::from("The supervisor begins."))
             }
-            Input::Tick => (None, String::from("Its time has come.")),
-            Input::Exited { run, .. }
-            | Input::StartFailed { run, .. }
-            | Input::Started { run, .. } => {
-                let mark = self.nodes[node].last_mark.get(run).copied();
-                let name = self.job_name(node, run.job);
-                (mark, format!("This follows what happened to {}.", whose(*run, &name)))
+            Input::Tick => (None, String::from("A delay or a deadline is over.")),
+            Input::Exited { run, status, .. } => {
+                self.follow(node, *run, &sentences::ended(*status))
             }
+            Input::StartFailed { run, reason } => {
+                self.follow(node, *run, &format!("could not be started: {reason}"))
+            }
+            Input::Started { run, .. } => self.follow(node, *run, "runs"),
             Input::TreeGone { run } => {
                 let name = self.job_name(node, run.job);
                 let because = format!("Nothing of {} is left.", whose(*run, &name));
@@ -106,7 +113,9 @@ impl Teller {
                 let what = sentences::control(command);
                 let because = format!("Over the control plane, {what}.");
                 let why = String::from("Somebody asks over the control plane.");
-                (Some(self.put(at, lane, MarkKind::Outside, what, why, None)), because)
+                let mark = self.put(at, lane, MarkKind::Outside, what, why, None);
+                self.nodes[node].last_asked = Some(mark);
+                (Some(mark), because)
             }
             Input::Consul { op, reply: ConsulReply::Failed(failure) } => {
                 let lane = match op.owner {
@@ -120,8 +129,22 @@ impl Teller {
                 (Some(mark), String::from("Consul failed."))
             }
             Input::Consul { .. } => (None, String::from("Consul answered.")),
-            Input::Loaded { .. } => (None, String::from("The configuration file was read again.")),
+            Input::Loaded { .. } => {
+                let asked = self.nodes[node].last_asked;
+                (asked, String::from("The configuration file was read again."))
+            }
         }
+    }
+
+    /// Gives the last mark of a process, and says what happened to it.
+    fn follow(&self, node: usize, run: RunId, what: &str) -> (Option<usize>, String) {
+        let mark = self.nodes[node].last_mark.get(&run).copied();
+        let word = match run.kind {
+            RunKind::Main => "Run",
+            RunKind::Check => "Check",
+        };
+        let name = self.job_name(node, run.job);
+        (mark, format!("{word} {} of \"{name}\" {what}.", run.nth))
     }
 
     fn tell_start(
@@ -141,6 +164,8 @@ impl Teller {
         let name = self.job_name(node, run.job);
         let why = format!("{because} \"{name}\": {trigger}.");
         let what = format!("run {} is started", run.nth);
+        let before = RunId { nth: run.nth.saturating_sub(1), ..run };
+        let cause = cause.or_else(|| self.nodes[node].last_mark.get(&before).copied());
         let mark = self.put(step.at, lane, MarkKind::Start, what, why, cause);
         self.nodes[node].last_start.insert(run.job, mark);
         self.nodes[node].last_mark.insert(run, mark);
@@ -154,7 +179,7 @@ impl Teller {
         step: &Step,
         run: RunId,
         signal: Signal,
-        cause: Option<usize>,
+        (cause, because): (Option<usize>, &str),
     ) {
         let lane = self.job_lane(node, run.job);
         let name = self.job_name(node, run.job);
@@ -167,7 +192,7 @@ impl Teller {
             }
             _ => None,
         });
-        let why = reasons.next_back().unwrap_or_else(|| String::from("It is to end."));
+        let why = reasons.next_back().unwrap_or_else(|| format!("{because} It is to end."));
         let mark = self.put(step.at, lane, kind, what, why, cause);
         self.nodes[node].last_mark.insert(run, mark);
         if run.kind == RunKind::Main && !is_kill {
@@ -217,11 +242,12 @@ impl Teller {
         &mut self,
         node: usize,
         at: Time,
-        job: Option<JobId>,
-        message: &Message,
+        record: &Record,
         cause: Option<usize>,
-    ) {
-        let lane = job.map_or(self.nodes[node].lane, |job| self.job_lane(node, job));
+        because: &str,
+    ) -> Option<usize> {
+        let message = &record.message;
+        let lane = record.job.map_or(self.nodes[node].lane, |job| self.job_lane(node, job));
         if let Message::BackingOff { delay } = message {
             let what = format!("waits {} before it starts again", sentences::duration(*delay));
             self.begin_stretch(at, lane, Tone::Waiting, what);
@@ -230,11 +256,10 @@ impl Teller {
             self.end_stretch(at, lane, false);
             self.end_stretch(at, lane, true);
         }
-        if let Some((what, is_bad)) = sentences::remark(message) {
-            let kind = if is_bad { MarkKind::Bad } else { MarkKind::Event };
-            let why = String::from("The supervisor says so in its log.");
-            self.put(at, lane, kind, what, why, cause);
-        }
+        let (what, is_bad) = sentences::remark(message)?;
+        let kind = if is_bad { MarkKind::Bad } else { MarkKind::Event };
+        let why = format!("{because} The supervisor says so in its log.");
+        Some(self.put(at, lane, kind, what, why, cause))
     }
 
     fn tell_request(
