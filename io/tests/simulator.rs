@@ -1,5 +1,5 @@
-//! `steersman sim` and `steersman replay` as a user runs them: what they refuse and how they say so,
-//! what they write, and a recorded run of real processes as a page.
+//! `steersman sim` and `steersman replay` as a user runs them: what they refuse and how they say
+//! so, what they write, and a recorded run of real processes as a page.
 //!
 //! - scenarios and properties that make no sense, and worlds that never settle
 //! - seeds, shares and files that cannot be

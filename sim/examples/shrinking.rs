@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use steersman_engine::defect::Defect;
-use steersman_sim::explore::{Plan, Progress, Search, When, replay};
+use steersman_sim::explore::{Performance, Plan, Progress, Search, When, replay};
 use steersman_sim::property::Breach;
 use steersman_sim::shrink::{Effort, Shrunk, shrink};
 use steersman_sim::tap::Level;
@@ -17,8 +17,8 @@ use steersman_sim::tap::Level;
 #[expect(dead_code, reason = "the tests tell stories besides")]
 mod sample;
 
-/// No optimum is sought beyond so many runs: the case counts as unknown.
-const TRIES_MAX: u64 = 6_000;
+/// No optimum is sought beyond so many inputs: the case counts as unknown.
+const INPUTS_MAX: u64 = 4_000_000;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>());
@@ -107,17 +107,20 @@ impl Case {
 
 /// Finds the fewest things of a plan that fail in the same way, if there are fewer than `left`.
 fn best(search: &Search, plan: &Plan, breach: &Breach, left: usize) -> Option<usize> {
-    let mut tries = 0;
+    let mut inputs = 0;
     let things = plan.weight();
     for size in 0..left {
         let mut chosen: Vec<usize> = (0..size).collect();
         loop {
-            tries += 2;
-            if tries > TRIES_MAX {
-                return None;
+            for ties in [true, false] {
+                let performance = chosen_run(search, plan, &chosen, ties);
+                inputs += performance.inputs;
+                if performance.breach.is_some_and(|found| found.is_like(breach)) {
+                    return Some(size);
+                }
             }
-            if [true, false].iter().any(|ties| fails(search, plan, breach, &chosen, *ties)) {
-                return Some(size);
+            if inputs > INPUTS_MAX {
+                return None;
             }
             if !advance(&mut chosen, things) {
                 break;
@@ -142,7 +145,8 @@ fn advance(chosen: &mut [usize], things: usize) -> bool {
     false
 }
 
-fn fails(search: &Search, plan: &Plan, breach: &Breach, chosen: &[usize], ties: bool) -> bool {
+/// Runs a plan with only some of its things.
+fn chosen_run(search: &Search, plan: &Plan, chosen: &[usize], ties: bool) -> Performance {
     let castings = plan.castings.len();
     let is_deed = |nth: &&usize| **nth >= castings;
     let chosen_deeds = chosen.iter().filter(is_deed).map(|nth| &plan.deeds[nth - castings]);
@@ -157,8 +161,7 @@ fn fails(search: &Search, plan: &Plan, breach: &Breach, chosen: &[usize], ties: 
         When::At(at) => *at,
         When::After { .. } => steersman_engine::Time(0),
     });
-    let performance = replay(&search.setting, &smaller, &search.suite, Level::Signs);
-    performance.breach.is_some_and(|found| found.is_like(breach))
+    replay(&search.setting, &smaller, &search.suite, Level::Signs)
 }
 
 fn summary(cases: &[Case], unseen: usize) -> ExitCode {

@@ -14,8 +14,8 @@ use crate::random::{Random, mix};
 use crate::script::{Playbook, Start};
 use crate::tap::{Level, Seen};
 
-/// So many steps without time passing is standing still.
-const STEPS_AT_ONE_INSTANT_MAX: u32 = 100_000;
+/// So many steps for each job and node without time passing is standing still.
+const STEPS_AT_ONE_INSTANT_MAX: u32 = 500;
 
 /// The whole simulated world.
 #[derive(Clone, Debug)]
@@ -30,6 +30,7 @@ pub struct World {
     pub(crate) requests: u64,
     steps: u64,
     steps_at_now: u32,
+    steps_at_now_max: u32,
     fingerprint: u64,
     /// Room for the effects of an input, used again and again.
     room: Vec<Effect>,
@@ -49,6 +50,7 @@ impl World {
             requests: 0,
             steps: 0,
             steps_at_now: 0,
+            steps_at_now_max: 0,
             fingerprint: 0,
             room: Vec::new(),
         }
@@ -66,6 +68,9 @@ impl World {
         let id = NodeId(u16::try_from(self.nodes.len()).expect("fewer than 65,536 nodes"));
         let mut engine = Engine::new(setup.config.clone(), setup.engine_seed);
         prepare(&mut engine);
+        let parts = u32::try_from(setup.config.jobs.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let more = parts.saturating_mul(STEPS_AT_ONE_INSTANT_MAX);
+        self.steps_at_now_max = self.steps_at_now_max.saturating_add(more);
         self.observer.on_node(&setup.config);
         self.nodes.push(Node::new(setup, engine));
         self.agenda.put(self.now, id, Happening::Begin);
@@ -86,7 +91,7 @@ impl World {
         }
         self.steps += 1;
         self.steps_at_now += 1;
-        if self.steps_at_now > STEPS_AT_ONE_INSTANT_MAX {
+        if self.steps_at_now > self.steps_at_now_max {
             self.observer.blame(self.now, id, "time stands still: the engine asks for ever");
             self.agenda.remove_node(id);
             return None;

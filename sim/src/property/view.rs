@@ -70,7 +70,7 @@ pub enum Stage {
 }
 
 /// How many starts of a job are remembered.
-pub(crate) const STARTS_KEPT: usize = 32;
+pub(crate) const STARTS_KEPT: usize = 512;
 
 impl View {
     /// Builds the view of a world that has not begun.

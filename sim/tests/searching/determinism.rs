@@ -1,5 +1,5 @@
-//! Equal seeds are equal runs: on a fresh clone, in two processes, in debug and in release; and what
-//! is not deterministic is found and named to the event.
+//! Equal seeds are equal runs: on a fresh clone, in two processes, in debug and in release; and
+//! what is not deterministic is found and named to the event.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -65,8 +65,8 @@ fn fingerprint(search: &Search, seed: u64) -> Hex {
 fn recorded_digests_are_met() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/digests.txt");
     let mut text = String::from(
-        "# Subject, seed, fingerprint of every state in order; equal on every machine and in every\n\
-         # build. STEERSMAN_BLESS=1 cargo test -p steersman-sim --test searching digests\n",
+        "# Subject, seed, fingerprint of every state in order; equal on every machine and in\n\
+         # every build. STEERSMAN_BLESS=1 cargo test -p steersman-sim --test searching digests\n",
     );
     for (name, search) in subjects() {
         for seed in 0..SEEDS {

@@ -1,6 +1,6 @@
 //! The page in a real browser: Debian's `chromium`, without a head, at 3 lanes and at 30, light and
-//! dark, narrow and wide. A script of the test's own looks at it: contrast, overlaps, what Tab stops
-//! at, whether anything is covered or fetched.
+//! dark, narrow and wide. A script of the test's own looks at it: contrast, overlaps, what Tab
+//! stops at, whether anything is covered or fetched.
 //!
 //! `STORY_DIR` names a folder that keeps the pages and their pictures, to be looked at.
 
@@ -118,7 +118,7 @@ fn crowd() -> Story {
     let config = Config { jobs, ..Config::default() };
     let nodes = (1..=6).map(|nth| NodeSpec::new(&format!("node-{nth}"), config.clone()));
     let nodes: Vec<NodeSpec> = nodes.collect();
-    let setting = Setting { manners: Manners::of(&nodes), nodes, prepare: None };
+    let setting = Setting { manners: Manners::of(&nodes), nodes, consul: None, prepare: None };
     let limits = Limits { trouble: Duration::from_secs(8), settle: Duration::from_secs(10) };
     let search = Search { setting: Arc::new(setting), limits, ..search(None, 1) };
     tell_plan("a crowd", &search.setting, &search.plan_of(3), &search.suite)

@@ -51,8 +51,9 @@ impl Decoder<'_> {
     /// Limits how often a job may start, unless one is meant to start very often.
     pub(super) fn limit_storms(&self, source: &mut SuiteSource) {
         let jobs = self.nodes.iter().flat_map(|node| &node.config.jobs);
-        let is_ticker = |trigger: &Trigger| matches!(trigger, Trigger::Interval(every) if *every < INTERVAL_MIN);
-        let mut jobs = jobs.filter(|job| is_ticker(&job.trigger));
+        let is_quick = |every: Duration| every < INTERVAL_MIN;
+        let mut jobs =
+            jobs.filter(|job| matches!(job.trigger, Trigger::Interval(every) if is_quick(every)));
         source.starts_in_ten_seconds_max = if jobs.next().is_some() { 0 } else { STORM };
     }
 }
