@@ -308,7 +308,7 @@ impl Slot {
             Restarts::Limited(left) => u64::from(left),
             Restarts::Unlimited => u64::MAX,
         };
-        // Pairs are mixed side by side and not one after the other: a processor does several at once.
+        // Pairs are mixed side by side, not one after the other: a processor does several at once.
         let pairs = [
             (u64::from(job.0) | life << 32, process),
             (since, check ^ flags.rotate_left(40)),

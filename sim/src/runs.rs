@@ -1,5 +1,5 @@
-//! A table by run, in the order of runs: nearly always there is one run, or none, of each job and of
-//! its check, so that a look at one costs two reads and the rest of the table nothing.
+//! A table by run, in the order of runs: nearly always there is one run, or none, of each job and
+//! of its check, so that a look at one costs two reads and the rest of the table nothing.
 
 use steersman_engine::{JobId, RunId, RunKind};
 

@@ -1,5 +1,5 @@
-//! What the tests that cross crates share: the program under test, waiting for a condition, and tables of
-//! measurements.
+//! What the tests that cross crates share: the program under test, waiting for a condition, and
+//! tables of measurements.
 
 pub mod consul;
 pub mod program;

@@ -34,6 +34,12 @@ impl Job {
         }
     }
 
+    /// Gives the server's port for a host: madsim lets a socket wait a millisecond for each
+    /// message, and one for all would be the bottleneck.
+    pub fn port(&self, nth: u8) -> u16 {
+        9100 + u16::from(nth)
+    }
+
     /// Gives when a host reports first, so that not all do at once.
     pub fn offset(&self, nth: u8) -> Duration {
         self.interval / u32::from(self.hosts) * u32::from(nth)

@@ -20,16 +20,11 @@ fn main() {
     let mut config = Config::default();
     config.net.send_latency = Duration::from_millis(1)..Duration::from_millis(2);
     let runtime = Runtime::with_seed_and_config(1, config);
-    let server = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 9000));
-    let node = runtime.create_node().name("server").ip(server.ip()).build();
-    node.spawn(async move {
-        let socket = UdpSocket::bind(server).await.expect("the port is free");
-        let mut buffer = [0; 128];
-        loop {
-            let (length, from) = socket.recv_from(&mut buffer).await.expect("nothing fails");
-            socket.send_to(from, &buffer[..length]).await.expect("nothing fails");
-        }
-    });
+    let server = IpAddr::from(Ipv4Addr::new(10, 0, 0, 1));
+    let node = runtime.create_node().name("server").ip(server).build();
+    for nth in 0..job.hosts {
+        node.spawn(serve(SocketAddr::from((server, job.port(nth)))));
+    }
     let answers = Arc::new(AtomicU64::new(0));
     for nth in 0..job.hosts {
         let ip = IpAddr::from(Ipv4Addr::new(10, 0, 1, nth));
@@ -41,7 +36,7 @@ fn main() {
             time::sleep(job.offset(nth)).await;
             let mut due = time::Instant::now();
             loop {
-                socket.send_to(server, &[7; 64]).await.expect("nothing fails");
+                socket.send_to((server, job.port(nth)), &[7; 64]).await.expect("nothing fails");
                 socket.recv_from(&mut buffer).await.expect("nothing fails");
                 answers.fetch_add(1, Ordering::Relaxed);
                 due += job.interval;
@@ -52,4 +47,14 @@ fn main() {
     let begin = core_seconds();
     runtime.block_on(async move { time::sleep(job.length).await });
     report(begin, answers.load(Ordering::Relaxed));
+}
+
+/// Answers one host, for ever.
+async fn serve(address: SocketAddr) {
+    let socket = UdpSocket::bind(address).await.expect("the port is free");
+    let mut buffer = [0; 128];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer).await.expect("nothing fails");
+        socket.send_to(from, &buffer[..length]).await.expect("nothing fails");
+    }
 }

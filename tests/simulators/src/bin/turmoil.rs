@@ -1,8 +1,8 @@
-//! The job of the benchmark in turmoil: hosts tell one server every so often that they are well, and
-//! the server answers each.
+//! The job of the benchmark in turmoil: hosts tell one server every so often that they are well,
+//! and the server answers each.
 //!
-//! `turmoil HOSTS INTERVAL_MS TICK_MS SECONDS` prints the seconds a core worked and how many answers
-//! came.
+//! `turmoil HOSTS INTERVAL_MS TICK_MS SECONDS` prints how many seconds a core worked, and how many
+//! answers came.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -24,13 +24,12 @@ fn main() {
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(1));
     let mut sim = builder.build();
-    sim.host("server", || async {
-        let socket = UdpSocket::bind("0.0.0.0:9000").await?;
-        let mut buffer = [0; 128];
-        loop {
-            let (length, from) = socket.recv_from(&mut buffer).await?;
-            socket.send_to(&buffer[..length], from).await?;
+    sim.host("server", move || async move {
+        let desks: Vec<_> = (0..job.hosts).map(|nth| tokio::spawn(serve(nth))).collect();
+        for desk in desks {
+            desk.await??;
         }
+        Ok(())
     });
     for nth in 0..job.hosts {
         let answers = answers.clone();
@@ -43,7 +42,7 @@ fn main() {
                 tokio::time::sleep(offset).await;
                 let mut due = tokio::time::Instant::now();
                 loop {
-                    socket.send_to(&[7; 64], "server:9000").await?;
+                    socket.send_to(&[7; 64], ("server", job.port(nth))).await?;
                     socket.recv_from(&mut buffer).await?;
                     answers.set(answers.get() + 1);
                     due += job.interval;
@@ -57,4 +56,14 @@ fn main() {
         sim.step().expect("no host fails");
     }
     report(begin, answers.get());
+}
+
+/// Answers one host, for ever.
+async fn serve(nth: u8) -> std::io::Result<()> {
+    let socket = UdpSocket::bind(("0.0.0.0", Job::from_args().port(nth))).await?;
+    let mut buffer = [0; 128];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer).await?;
+        socket.send_to(&buffer[..length], from).await?;
+    }
 }

@@ -2,9 +2,9 @@
 //!
 //! `cargo run --release -p steersman-tests --bin bench-simulators [-- --quick] [--only NAME,…]`
 //!
-//! Builds the peers of `tests/simulators` first. Each round measures everything once, in turn (A B C
-//! A B C …), so that whatever else the machine does falls on all; medians of all rounds are printed
-//! as Markdown tables on standard output, progress on standard error.
+//! Builds the peers of `tests/simulators` first. Each round measures everything once, in turn (A B
+//! C A B C …), so that whatever else the machine does falls on all; medians of all rounds are
+//! printed as Markdown tables on standard output, progress on standard error.
 
 mod ours;
 mod peers;
