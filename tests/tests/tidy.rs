@@ -89,7 +89,7 @@ fn offences(tree: &Tree) -> Vec<Offence> {
             "rs" => rust_offences(tree, file, &mut found),
             "sh" | "c" => width_offences(file, &mut found),
             "md" => link_offences(tree, file, &mut found),
-            "toml" if path.ends_with("/Cargo.toml") && !is_workspace_of_its_own(path) => {
+            "toml" if path.ends_with("/Cargo.toml") && !is_workspace_of_its_own(&path) => {
                 version_offences(file, &mut found);
             }
             _ => {}
