@@ -103,7 +103,7 @@ addEventListener("load", () => {
   const report = document.createElement("pre");
   report.id = "audit";
   report.textContent = JSON.stringify({
-    wrong, stops: stops.length, dark: paper < 0.2, light: paper > 0.8,
+    wrong, focused: document.hasFocus(), stops: stops.length, dark: paper < 0.2, light: paper > 0.8,
     picture: wide.width / document.querySelector(".scroll").clientWidth, width: innerWidth,
   });
   document.body.append(report);
