@@ -188,7 +188,7 @@ fn write_arrows(page: &mut String, story: &Story, layout: &Layout, height: f64) 
             continue;
         }
         let (from_x, from_y) = layout.marks[cause];
-        let bend = (x - from_x).clamp(8.0, 60.0) * 0.6;
+        let bend = (x - from_x).clamp(8.0, 60.0) * 0.5;
         let _ = writeln!(
             page,
             "<path d=\"M{} {}C{} {} {} {} {} {}\"/>",
@@ -198,7 +198,7 @@ fn write_arrows(page: &mut String, story: &Story, layout: &Layout, height: f64) 
             px(from_y),
             px(x - bend),
             px(*y),
-            px(x - 6.0),
+            px(*x),
             px(*y)
         );
     }
