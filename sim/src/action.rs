@@ -1,14 +1,16 @@
 //! What is done to nodes and to Consul from outside: faults, people and their schedulers, as data.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use steersman_engine::config::Name;
 use steersman_engine::event::SignalName;
 use steersman_engine::input::{Control, ExitStatus};
-use steersman_engine::{Input, RequestId, RunId};
+use steersman_engine::{Input, RequestId, RunId, RunKind};
 
 use crate::agenda::NodeId;
-use crate::catalog::CatalogFault;
+use crate::catalog::{AgentFault, CatalogFault};
 use crate::link::LinkState;
 use crate::node::ConfigFile;
 use crate::tap::{Level, Seen};
@@ -44,6 +46,12 @@ pub enum Action {
     Duplication(u32),
     /// Lets something happen to Consul; the node does not matter.
     Catalog(CatalogFault),
+    /// Lets something happen to the node's own Consul agent.
+    Agent(AgentFault),
+    /// Ends the process of a job from elsewhere.
+    EndJob(Name, ExitStatus),
+    /// Lets the container be on another machine from its next start on: that of this node.
+    Move(Arc<str>),
     /// Kills the supervisor, and everything with it.
     Crash,
     /// Asks the container to stop, and kills it after so long.
@@ -87,7 +95,14 @@ impl Action {
             }
             Action::Loss(ppm) => (format!("{ppm} messages in a million get lost"), ""),
             Action::Duplication(ppm) => (format!("{ppm} requests in a million come twice"), ""),
-            Action::Catalog(fault) => (format!("Consul: {fault:?}"), ""),
+            Action::Catalog(fault) => fault.in_words(),
+            Action::Agent(fault) => fault.in_words(),
+            Action::EndJob(job, _) => {
+                (format!("\"{job}\" is ended from elsewhere"), "As the memory killer does.")
+            }
+            Action::Move(machine) => {
+                (format!("the container moves to the machine of {machine}"), "")
+            }
             Action::Crash => ("the container is killed".into(), "Everything in it dies with it."),
             Action::StopContainer(grace) => {
                 (format!("the container is to stop within {grace:?}"), "Then it is killed.")
@@ -102,6 +117,15 @@ impl Action {
 }
 
 impl World {
+    fn end_job(&mut self, id: NodeId, job: &Name, status: ExitStatus) {
+        let node = &self.nodes[id.index()];
+        let is_it = |run: &RunId| run.kind == RunKind::Main && node.job_name(run.job) == *job;
+        let run = node.live_runs().find(is_it);
+        if let Some(run) = run {
+            self.end_process(id, run, status);
+        }
+    }
+
     /// Does something to a node, now; gives the name of the answer to expect.
     pub fn act(&mut self, id: NodeId, action: Action) -> Option<RequestId> {
         let now = self.now();
@@ -136,6 +160,9 @@ impl World {
             Action::Loss(per_million) => node.link.loss_ppm = per_million,
             Action::Duplication(per_million) => node.link.duplication_ppm = per_million,
             Action::Catalog(fault) => self.trouble_catalog(&fault),
+            Action::Agent(fault) => self.trouble_agent(id, &fault),
+            Action::EndJob(job, status) => self.end_job(id, &job, status),
+            Action::Move(machine) => self.move_to(id, &machine),
             Action::Crash => self.crash(id),
             Action::StopContainer(grace) => self.stop_container(id, grace),
             Action::StartContainer => self.start_container(id),

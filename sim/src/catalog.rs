@@ -1,19 +1,23 @@
 //! Consul as a participant of the world: requests travel over a node's link to its agent and back.
 
+mod fault;
+
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use steersman_engine::consul::{
     ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, FileState, Owner,
 };
 use steersman_engine::wire::{self, HttpAnswer};
 use steersman_engine::{Input, Time};
 
+pub use fault::{AgentFault, CatalogFault};
+
 use crate::agenda::{Happening, NodeId};
 use crate::consul::{
     self, AgentId, Consul, Fault, Memory, Options, Output, Request, RequestId, Response, ServerId,
 };
+use crate::explore::consul_spec::{foreign_id, foreign_instance};
 use crate::link::LinkState;
 use crate::node::Node;
 use crate::world::World;
@@ -26,60 +30,6 @@ const BEFORE_BIRTH: u64 = 10_000_000_000;
 
 /// From a refused connection to the error.
 const REFUSED_AFTER: Duration = Duration::from_micros(300);
-
-/// What happens to Consul, or is done to it by people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum CatalogFault {
-    /// A server process dies at once.
-    KillServer(u16),
-    /// A dead server starts again, with its data or without.
-    StartServer {
-        /// Which.
-        server: u16,
-        /// Whether it still has its data.
-        keeps: bool,
-    },
-    /// A server does not run for a while.
-    PauseServer(u16),
-    /// A paused server goes on.
-    ResumeServer(u16),
-    /// The server that leads dies at once.
-    KillLeader,
-    /// The leader steps down.
-    StepDown,
-    /// All servers lose everything.
-    LoseState,
-    /// A follower lags this much more.
-    SlowFollower(u16, Duration),
-    /// A server's disk takes this much longer.
-    SlowDisk(u16, Duration),
-    /// An agent dies at once.
-    KillAgent(u16),
-    /// A dead agent starts again, with its memory or without.
-    StartAgent {
-        /// Which.
-        agent: u16,
-        /// Whether it still knows what was registered.
-        keeps: bool,
-    },
-    /// An agent reaches no server.
-    CutAgent(u16),
-    /// A cut agent is connected again.
-    JoinAgent(u16),
-    /// Somebody writes a key without any lock.
-    Put {
-        /// The key.
-        key: Box<str>,
-        /// The value.
-        value: Box<str>,
-    },
-    /// Somebody destroys the session that holds a key.
-    DestroyHolder {
-        /// The key.
-        key: Box<str>,
-    },
-}
 
 /// Consul in the world.
 #[derive(Clone, Debug)]
@@ -150,6 +100,10 @@ impl World {
     pub(crate) fn trouble_catalog(&mut self, fault: &CatalogFault) {
         let Some(catalog) = self.catalog.as_mut() else { return };
         let leader = catalog.model.leader().map_or(0, |server| server.0);
+        if matches!(fault, CatalogFault::KillServers | CatalogFault::StartServers) {
+            let servers = catalog.servers;
+            return self.trouble_servers(fault, servers);
+        }
         if let Some(fault) = fault.to_model(leader) {
             if fault == Fault::LoseState {
                 self.observer.on_state_lost();
@@ -162,6 +116,12 @@ impl World {
             CatalogFault::Put { key, value } => {
                 Request::new("PUT", &format!("/v1/kv/{key}")).with_body(value.as_bytes())
             }
+            CatalogFault::Delete { key } => Request::new("DELETE", &format!("/v1/kv/{key}")),
+            CatalogFault::Appear { service, nth } => foreign_instance(service, *nth),
+            CatalogFault::Vanish { service, nth } => {
+                let id = foreign_id(service, *nth);
+                Request::new("PUT", &format!("/v1/agent/service/deregister/{id}"))
+            }
             CatalogFault::DestroyHolder { key } => {
                 catalog.destroying.push(id);
                 Request::new("GET", &format!("/v1/kv/{key}"))
@@ -169,6 +129,68 @@ impl World {
             _ => return,
         };
         self.feed_catalog(consul::Input::Request { id, agent: AgentId(0), request });
+    }
+
+    fn trouble_servers(&mut self, fault: &CatalogFault, servers: usize) {
+        for server in (0..servers).map(ServerId) {
+            let fault = match fault {
+                CatalogFault::KillServers => Fault::KillServer(server),
+                _ => Fault::StartServer(server, Memory::Kept),
+            };
+            self.feed_catalog(consul::Input::Fault(fault));
+        }
+    }
+
+    /// Lets something happen to a node's agent; a server's is part of the server.
+    pub(crate) fn trouble_agent(&mut self, id: NodeId, fault: &AgentFault) {
+        let Some(catalog) = self.catalog.as_mut() else { return };
+        if let AgentFault::Deregister { job } = fault {
+            catalog.asked += 1;
+            let name = RequestId(u64::MAX - catalog.asked);
+            let hostname = &self.nodes[id.index()].engine.config().hostname;
+            let target = format!("/v1/agent/service/deregister/{job}-{hostname}");
+            let request = Request::new("PUT", &target);
+            let agent = self.agent_of(id);
+            return self.feed_catalog(consul::Input::Request { id: name, agent, request });
+        }
+        let servers = catalog.servers;
+        let agent = self.agent_of(id);
+        if agent.0 < servers {
+            return;
+        }
+        let memory = |keeps: bool| if keeps { Memory::Kept } else { Memory::Lost };
+        let fault = match fault {
+            AgentFault::Kill => Fault::KillAgent(agent),
+            AgentFault::Start { keeps } => Fault::StartAgent(agent, memory(*keeps)),
+            AgentFault::Pause => Fault::PauseAgent(agent),
+            AgentFault::Resume => Fault::ResumeAgent(agent),
+            AgentFault::Cut => Fault::CutAgent(agent),
+            AgentFault::Join => Fault::JoinAgent(agent),
+            AgentFault::Deregister { .. } => return,
+        };
+        self.feed_catalog(consul::Input::Fault(fault));
+    }
+
+    /// The agent in a container ends with it.
+    pub(crate) fn stop_inner_agent(&mut self, id: NodeId) {
+        if self.nodes[id.index()].has_agent_inside {
+            self.trouble_agent(id, &AgentFault::Kill);
+        }
+    }
+
+    /// The agent in a container starts with it, and remembers nothing.
+    pub(crate) fn start_inner_agent(&mut self, id: NodeId) {
+        if self.nodes[id.index()].has_agent_inside {
+            self.trouble_agent(id, &AgentFault::Start { keeps: false });
+        }
+    }
+
+    /// The container has gone to another machine: it asks the agent there.
+    pub(crate) fn move_to(&mut self, id: NodeId, machine: &str) {
+        let other = self.nodes.iter().position(|node| &*node.name == machine);
+        let Some(Ok(other)) = other.map(u16::try_from) else { return };
+        let agent = self.agent_of(NodeId(other));
+        self.nodes[id.index()].agent = Some(agent.0);
     }
 
     /// Consul's own time has come.
@@ -340,35 +362,6 @@ impl World {
     fn random_of(&self, id: NodeId, op: ConsulOp) -> crate::random::Random {
         let node = &self.nodes[id.index()];
         self.random.stream("link").keyed(u64::from(id.0)).keyed(name_of(id, node, op).0)
-    }
-}
-
-impl CatalogFault {
-    fn to_model(&self, leader: usize) -> Option<Fault> {
-        let server = |server: &u16| ServerId(usize::from(*server));
-        let agent = |agent: &u16| AgentId(usize::from(*agent));
-        let nanos = |span: &Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-        let memory = |keeps: &bool| if *keeps { Memory::Kept } else { Memory::Lost };
-        Some(match self {
-            CatalogFault::KillServer(id) => Fault::KillServer(server(id)),
-            CatalogFault::StartServer { server: id, keeps } => {
-                Fault::StartServer(server(id), memory(keeps))
-            }
-            CatalogFault::PauseServer(id) => Fault::PauseServer(server(id)),
-            CatalogFault::ResumeServer(id) => Fault::ResumeServer(server(id)),
-            CatalogFault::KillLeader => Fault::KillServer(ServerId(leader)),
-            CatalogFault::StepDown => Fault::StepDown,
-            CatalogFault::LoseState => Fault::LoseState,
-            CatalogFault::SlowFollower(id, span) => Fault::SlowFollower(server(id), nanos(span)),
-            CatalogFault::SlowDisk(id, span) => Fault::SlowDisk(server(id), nanos(span)),
-            CatalogFault::KillAgent(id) => Fault::KillAgent(agent(id)),
-            CatalogFault::StartAgent { agent: id, keeps } => {
-                Fault::StartAgent(agent(id), memory(keeps))
-            }
-            CatalogFault::CutAgent(id) => Fault::CutAgent(agent(id)),
-            CatalogFault::JoinAgent(id) => Fault::JoinAgent(agent(id)),
-            CatalogFault::Put { .. } | CatalogFault::DestroyHolder { .. } => return None,
-        })
     }
 }
 

@@ -11,6 +11,7 @@ use crate::agenda::{Happening, NodeId};
 use crate::node::State;
 use crate::observer::Fact;
 use crate::random::mix;
+use crate::tap::{Level, Seen};
 use crate::world::World;
 
 /// What the scheduler does when a container has ended.
@@ -32,6 +33,8 @@ impl World {
         if self.nodes[id.index()].exit.is_some() {
             return;
         }
+        let now = self.now();
+        self.observer.tap().put(Level::Signs, now, id, || Seen::Killed);
         self.end_life(id, ExitStatus::Signal(9).code());
     }
 
@@ -40,6 +43,7 @@ impl World {
         let now = self.now();
         let node = &mut self.nodes[id.index()];
         node.is_wanted = false;
+        node.starts_again = false;
         self.agenda.remove(id, Happening::Birth);
         if self.nodes[id.index()].exit.is_none() {
             self.agenda.put(now + grace, id, Happening::GraceOver);
@@ -54,6 +58,8 @@ impl World {
         node.is_wanted = true;
         if node.exit.is_some() {
             self.agenda.put(now, id, Happening::Birth);
+        } else if self.agenda.is_due(id, Happening::GraceOver).is_some() {
+            self.nodes[id.index()].starts_again = true;
         }
     }
 
@@ -65,11 +71,15 @@ impl World {
             return;
         }
         let Ok(config) = node.file.clone() else { return };
+        self.agenda.remove(id, Happening::Birth);
+        let node = &mut self.nodes[id.index()];
         node.lives += 1;
         let seed = mix(node.seed ^ u64::from(node.lives));
         node.engine = node.engine.reborn(config.clone(), seed);
         node.begin_life(&config);
         self.observer.on_life(id, &config);
+        self.observer.tap().put(Level::Signs, now, id, || Seen::Born(Box::new(config)));
+        self.start_inner_agent(id);
         self.agenda.put(now, id, Happening::Begin);
     }
 
@@ -77,6 +87,7 @@ impl World {
     pub(crate) fn end_life(&mut self, id: NodeId, status: u8) {
         let now = self.now();
         self.hang_up(id);
+        self.stop_inner_agent(id);
         self.agenda.remove_node(id);
         let node = &mut self.nodes[id.index()];
         node.exit = Some((now, status));
@@ -89,7 +100,8 @@ impl World {
             RestartPolicy::OnFailure(after) if status != 0 => Some(after),
             RestartPolicy::OnFailure(_) | RestartPolicy::Never => None,
         };
-        let after = after.filter(|_| node.is_wanted);
+        let again = core::mem::take(&mut node.starts_again).then_some(Duration::ZERO);
+        let after = again.or(after).filter(|_| node.is_wanted);
         for (run, process) in processes.iter() {
             if let State::Running { .. } = process.state {
                 self.observe(id, Fact::ProcessEnded(run, ExitStatus::Signal(9)));

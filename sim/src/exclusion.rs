@@ -2,7 +2,7 @@
 //! processes and never from Consul. And tokens only grow.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use steersman_engine::config::{Config, Name};
 use steersman_engine::{RunId, RunKind, Time};
@@ -11,10 +11,6 @@ use crate::agenda::NodeId;
 
 /// How long a supervisor that was held up may take to end what it should have ended meanwhile.
 const AWAKE_AFTER: Duration = Duration::from_millis(500);
-
-/// How long a start may still take that was under way when the node was held up: nobody can call it
-/// back, only kill it when it is there.
-const START_UNDER_WAY: Duration = Duration::from_secs(5);
 
 /// Who runs what under which key.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +21,11 @@ pub(crate) struct Exclusion {
     tokens: BTreeMap<(NodeId, Name), u64>,
     terms: BTreeMap<Box<str>, Term>,
     held: BTreeMap<NodeId, Held>,
+    /// Runs that were asked for and do not run yet.
+    asked: BTreeSet<(NodeId, RunId)>,
+    /// Starts that were under way when their node was held up: nobody can call them back, only
+    /// kill them when they are there.
+    caught: BTreeSet<(NodeId, RunId)>,
     are_tokens_void: bool,
     /// Overlaps that no software on the node could have prevented.
     excused: u32,
@@ -70,6 +71,8 @@ impl Exclusion {
 
     pub(crate) fn on_held(&mut self, node: NodeId) {
         self.held.insert(node, Held::Now);
+        let under_way = self.asked.iter().filter(|(owner, _)| *owner == node);
+        self.caught.extend(under_way.copied());
     }
 
     pub(crate) fn on_released(&mut self, at: Time, node: NodeId) {
@@ -80,7 +83,13 @@ impl Exclusion {
         self.are_tokens_void = true;
     }
 
+    pub(crate) fn on_asked(&mut self, node: NodeId, run: RunId) {
+        self.asked.insert((node, run));
+    }
+
     pub(crate) fn on_gone(&mut self, node: NodeId, run: RunId) {
+        self.asked.remove(&(node, run));
+        self.caught.remove(&(node, run));
         for term in self.terms.values_mut() {
             term.live.remove(&(node, run));
         }
@@ -94,6 +103,8 @@ impl Exclusion {
         run: RunId,
         job: &Name,
     ) -> Option<String> {
+        self.asked.remove(&(node, run));
+        let is_caught = self.caught.contains(&(node, run));
         if run.kind == RunKind::Check {
             return None;
         }
@@ -105,8 +116,7 @@ impl Exclusion {
             term.live.keys().filter(|(owner, _)| *owner != node).copied().collect();
         term.live.insert((node, run), true);
         for (owner, _) in &others {
-            let is_excused = is_excused(held.get(owner).copied(), at, AWAKE_AFTER)
-                || is_excused(held.get(&node).copied(), at, START_UNDER_WAY);
+            let is_excused = is_excused(held.get(owner).copied(), at, AWAKE_AFTER) || is_caught;
             if is_excused {
                 self.excused += 1;
             } else {

@@ -40,6 +40,10 @@ pub struct NodeSetup {
     pub agent: Option<usize>,
     /// What the scheduler does when it has ended.
     pub restart: RestartPolicy,
+    /// Whether the agent runs in the container: it ends with it and remembers nothing.
+    pub has_agent_inside: bool,
+    /// Whether it begins at once; somebody starts it later otherwise.
+    pub begins: bool,
 }
 
 impl NodeSetup {
@@ -54,6 +58,8 @@ impl NodeSetup {
             link: Link::default(),
             agent: None,
             restart: RestartPolicy::Never,
+            has_agent_inside: false,
+            begins: true,
         }
     }
 }
@@ -88,6 +94,13 @@ pub struct Node {
     pub(crate) restart: RestartPolicy,
     /// Whether the scheduler wants it to run.
     pub(crate) is_wanted: bool,
+    /// Whether it was to start again while it was still stopping.
+    pub(crate) starts_again: bool,
+    pub(crate) has_agent_inside: bool,
+    /// How many processes of each job and kind earlier lives asked for.
+    earlier: BTreeMap<(Name, RunKind), u32>,
+    /// The newest process of each job and kind in this life.
+    newest: BTreeMap<(JobId, RunKind), u32>,
     pub(crate) frozen: Option<Frozen>,
     /// By slot.
     names: Vec<Name>,
@@ -110,7 +123,7 @@ impl Node {
             pids: 1,
             paused: None,
             held: Vec::new(),
-            exit: None,
+            exit: (!setup.begins).then_some((Time(0), 0)),
             link: setup.link,
             agent: setup.agent,
             requests: BTreeMap::new(),
@@ -118,7 +131,11 @@ impl Node {
             lives: 0,
             seed: setup.engine_seed,
             restart: setup.restart,
-            is_wanted: true,
+            is_wanted: setup.begins,
+            starts_again: false,
+            has_agent_inside: setup.has_agent_inside,
+            earlier: BTreeMap::new(),
+            newest: BTreeMap::new(),
             frozen: None,
             names,
             memos: Vec::new(),
@@ -128,15 +145,37 @@ impl Node {
     /// Forgets everything that a container forgets when it ends.
     pub(crate) fn begin_life(&mut self, config: &Config) {
         self.exit = None;
+        for ((job, kind), nth) in core::mem::take(&mut self.newest) {
+            *self.earlier.entry((self.job_name(job), kind)).or_insert(0) += nth;
+        }
         self.processes.clear();
         self.requests.clear();
         self.readings.clear();
         self.names = config.jobs.iter().map(|job| job.name.clone()).collect();
     }
 
+    /// Gives the number of a process among all of its job and kind, over all lives.
+    pub(crate) fn number_of(&self, run: RunId) -> u32 {
+        if self.earlier.is_empty() {
+            return run.nth;
+        }
+        let earlier = self.earlier.get(&(self.job_name(run.job), run.kind));
+        earlier.map_or(run.nth, |earlier| earlier + run.nth)
+    }
+
+    /// Notes that a process is asked for.
+    pub(crate) fn note_start(&mut self, run: RunId) {
+        self.newest.insert((run.job, run.kind), run.nth);
+    }
+
     /// Counts the lives of the container, from 0.
     pub const fn lives(&self) -> u32 {
         self.lives
+    }
+
+    /// Tells whether its supervisor is kept from running.
+    pub const fn is_held(&self) -> bool {
+        self.paused.is_some()
     }
 
     /// Gives the engine, to be read.

@@ -248,6 +248,7 @@ impl Oracle {
                     node.note_main(run);
                 }
                 node.runs.insert(*run, RunView::new(job, mono, limits));
+                self.exclusion.on_asked(id, *run);
             }
             Effect::Signal { run, signal } => {
                 problem = problem.or_else(|| node.on_signal(mono, *run, *signal));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use steersman_engine::config::Name;
+use steersman_engine::config::{Config, Name};
 use steersman_engine::{Effect, Input, RunId, Stamp, Time};
 
 use crate::agenda::NodeId;
@@ -46,8 +46,12 @@ pub enum Seen {
     Digest(u64),
     /// Something is true of a process.
     Fact(Fact),
-    /// A process was asked for and got its part.
-    Cast(RunId, Name, Arc<Script>),
+    /// A process was asked for and got its part; counted over all lives of its container.
+    Cast(RunId, u32, Name, Arc<Script>),
+    /// The container ended by force: its supervisor had no say.
+    Killed,
+    /// The container has a new life, with what its configuration file said.
+    Born(Box<Config>),
 }
 
 /// Collects lines until somebody takes them.

@@ -314,6 +314,8 @@ pub fn steps(setting: &Setting, lines: &[Line]) -> Vec<Value> {
                     steps.push(step);
                 }
             }
+            Seen::Killed => steps.push(json!({ "at": line.at.0, "node": node, "killed": true })),
+            Seen::Born(_) => steps.push(json!({ "at": line.at.0, "node": node, "born": true })),
             Seen::Fact(_) | Seen::Cast(..) => {}
         }
     }

@@ -72,8 +72,13 @@ impl World {
         let more = parts.saturating_mul(STEPS_AT_ONE_INSTANT_MAX);
         self.steps_at_now_max = self.steps_at_now_max.saturating_add(more);
         self.observer.on_node(&setup.config);
+        let begins = setup.begins;
         self.nodes.push(Node::new(setup, engine));
-        self.agenda.put(self.now, id, Happening::Begin);
+        if begins {
+            self.agenda.put(self.now, id, Happening::Begin);
+        } else {
+            self.stop_inner_agent(id);
+        }
         id
     }
 
@@ -335,9 +340,11 @@ impl World {
 
     fn start(&mut self, id: NodeId, run: RunId) {
         let node = &mut self.nodes[id.index()];
+        node.note_start(run);
+        let number = node.number_of(run);
         let key = (id, node.learn_name(run.job), run.kind);
-        let script = self.playbook.part(node.memo(run), &key, self.now, run.nth);
-        let cast = || Seen::Cast(run, key.1, script.clone());
+        let script = self.playbook.part(node.memo(run), &key, self.now, number);
+        let cast = || Seen::Cast(run, number, key.1, script.clone());
         self.observer.tap().put(Level::Everything, self.now, id, cast);
         let (due, happening) = match &script.start {
             Start::After(after) => (self.now + *after, Happening::Started(run)),

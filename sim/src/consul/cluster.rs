@@ -123,6 +123,9 @@ impl Consul {
     }
 
     pub(crate) fn on_fault(&mut self, fault: Fault) {
+        if !self.has_victim(fault) {
+            return;
+        }
         let server = |ServerId(server): ServerId| server;
         let agent = |AgentId(agent): AgentId| agent;
         match fault {
@@ -141,6 +144,26 @@ impl Consul {
             Fault::LeaveAgent(id) => self.leave(agent(id)),
             Fault::CutAgent(id) => self.cut_agent(agent(id), true),
             Fault::JoinAgent(id) => self.cut_agent(agent(id), false),
+        }
+    }
+
+    /// Tells whether what is to break is there at all.
+    fn has_victim(&self, fault: Fault) -> bool {
+        match fault {
+            Fault::KillServer(id)
+            | Fault::StartServer(id, _)
+            | Fault::PauseServer(id)
+            | Fault::ResumeServer(id)
+            | Fault::SlowDisk(id, _)
+            | Fault::SlowFollower(id, _) => id.0 < self.servers.len(),
+            Fault::KillAgent(id)
+            | Fault::StartAgent(id, _)
+            | Fault::PauseAgent(id)
+            | Fault::ResumeAgent(id)
+            | Fault::LeaveAgent(id)
+            | Fault::CutAgent(id)
+            | Fault::JoinAgent(id) => id.0 < self.agents.len(),
+            Fault::StepDown | Fault::LoseState => true,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::observer::Keep;
 use crate::property::{Breach, Judge};
 use crate::script::{Director, Role, Script};
 use crate::tap::{Level, Line};
-use crate::world::World;
+use crate::world::{Action, World};
 
 /// A run in which engines take in more than this does not settle: a thousand jobs on two hundred
 /// nodes need a tenth of it.
@@ -179,8 +179,10 @@ impl<'a> Run<'a> {
     fn do_next(&mut self) {
         let Some((at, _, deed)) = self.deeds.pop() else { return };
         self.world.run_until(at);
-        let Some(node) = self.setting.node(&deed.node) else { return };
-        let Ok(node) = u16::try_from(node) else { return };
+        // What is done to Consul belongs to no node.
+        let own = self.setting.node(&deed.node);
+        let own = own.or_else(|| matches!(deed.action, Action::Catalog(_)).then_some(0));
+        let Some(Ok(node)) = own.map(u16::try_from) else { return };
         self.world.act(NodeId(node), deed.action.clone());
     }
 
@@ -228,6 +230,6 @@ pub(crate) fn anchor_of(world: &World, id: NodeId, happening: Happening) -> Opti
         _ => return None,
     };
     let node = world.node(id);
-    let job = node.job_name(run.job);
-    Some(Anchor { node: Arc::from(node.name()), job, kind: run.kind, nth: run.nth, point })
+    let (job, nth) = (node.job_name(run.job), node.number_of(run));
+    Some(Anchor { node: Arc::from(node.name()), job, kind: run.kind, nth, point })
 }

@@ -9,6 +9,7 @@ use steersman_engine::config::{Config, Name};
 use steersman_engine::{Engine, RunKind, Time};
 
 use crate::clock::NodeClock;
+use crate::container::RestartPolicy;
 use crate::explore::consul_spec::ConsulSpec;
 use crate::explore::manner::Manners;
 use crate::node::NodeSetup;
@@ -37,12 +38,33 @@ pub struct NodeSpec {
     /// By how many millionths its clocks are too fast; drawn per seed when absent.
     #[serde(default)]
     pub clock_rate_ppm: Option<i32>,
+    /// What the scheduler does when it has ended.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// From the wish to stop the container to its end by force.
+    #[serde(default = "grace")]
+    pub grace: Duration,
+    /// Whether its Consul agent runs in the container.
+    #[serde(default)]
+    pub has_agent_inside: bool,
+    /// Whether it runs from the beginning.
+    #[serde(default = "yes")]
+    pub begins: bool,
 }
 
 impl NodeSpec {
     /// Builds a node whose clocks are as those of any machine.
     pub fn new(name: &str, config: Config) -> NodeSpec {
-        NodeSpec { name: Arc::from(name), config, clock_offset: None, clock_rate_ppm: None }
+        NodeSpec {
+            name: Arc::from(name),
+            config,
+            clock_offset: None,
+            clock_rate_ppm: None,
+            restart: RestartPolicy::Never,
+            grace: grace(),
+            has_agent_inside: false,
+            begins: true,
+        }
     }
 
     pub(crate) fn setup(&self, seed: u64) -> NodeSetup {
@@ -53,8 +75,24 @@ impl NodeSpec {
         let drawn = random.stream("rate").between(0, 2 * u64::from(RATE_PPM_MAX));
         let drawn = i32::try_from(drawn).unwrap_or(0) - RATE_PPM_MAX as i32;
         let clock = NodeClock::new(offset, self.clock_rate_ppm.unwrap_or(drawn));
-        NodeSetup { clock, engine_seed, ..NodeSetup::new(&self.name, self.config.clone()) }
+        NodeSetup {
+            clock,
+            engine_seed,
+            restart: self.restart,
+            has_agent_inside: self.has_agent_inside,
+            begins: self.begins,
+            ..NodeSetup::new(&self.name, self.config.clone())
+        }
     }
+}
+
+/// How long a container has to end, unless a scenario says otherwise: as `docker stop`.
+const fn grace() -> Duration {
+    Duration::from_secs(10)
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Changes an engine before it begins.

@@ -280,12 +280,12 @@ impl Search {
 fn castings_of(setting: &Setting, performance: &Performance) -> Vec<Casting> {
     let manners: &Manners = &setting.manners;
     let castings = performance.lines.iter().filter_map(|line| {
-        let Seen::Cast(run, job, script) = &line.seen else { return None };
+        let Seen::Cast(run, nth, job, script) = &line.seen else { return None };
         let node = setting.nodes.get(line.node.index())?.name.clone();
         if **script == manners.ordinary(&(node.clone(), job.clone(), run.kind), line.at) {
             return None;
         }
-        let (job, kind, nth) = (job.clone(), run.kind, run.nth);
+        let (job, kind, nth) = (job.clone(), run.kind, *nth);
         Some(Casting { node, job, kind, nth, script: (**script).clone() })
     });
     castings.collect()

@@ -16,6 +16,10 @@ use crate::random::{Random, mix};
 use crate::script::{Child, Director, Role, Script};
 use crate::world::Action;
 
+mod surroundings;
+
+use surroundings::{draw_consul_deed, draw_surroundings, is_of_consul, of_node};
+
 macro_rules! faults {
     ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {
         /// A kind of trouble.
@@ -76,11 +80,45 @@ faults! {
     ClockStep = "clock-step",
     /// The clocks run fast or slow.
     ClockRate = "clock-rate",
+    /// Nothing in the container runs for a while.
+    Freeze = "freeze",
+    /// The container is killed, and started later.
+    ContainerKill = "kill",
+    /// The container is stopped, and started later.
+    ContainerStop = "stop-container",
+    /// The link to Consul is cut, one way or both.
+    Cut = "cut",
+    /// Consul's agent refuses connections.
+    Refuse = "refuse",
+    /// Messages to and from Consul take long, and overtake each other.
+    Delay = "delay",
+    /// Messages to and from Consul get lost.
+    Loss = "loss",
+    /// Requests to Consul arrive twice.
+    Duplicate = "duplicate",
+    /// The Consul agent starts again, with its memory or without.
+    AgentRestart = "agent-restart",
+    /// The Consul agent reaches no server, or stands still.
+    AgentCut = "agent-cut",
+    /// Somebody takes a service out of Consul.
+    Deregister = "deregister",
+    /// Consul's leader dies or steps down.
+    LeaderLoss = "consul-leader-loss",
+    /// All servers of Consul are away for a while.
+    Outage = "consul-outage",
+    /// Consul loses everything.
+    TotalLoss = "consul-total-loss",
+    /// Servers of Consul lag behind.
+    Lag = "consul-lag",
+    /// Somebody destroys a session, or writes a lock's key.
+    Operator = "operator",
+    /// Services of others come and go.
+    Others = "others",
 }
 
 /// A set of kinds of trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FaultSet(u32);
+pub struct FaultSet(u64);
 
 impl FaultSet {
     /// Every kind.
@@ -114,8 +152,14 @@ impl Default for Limits {
 }
 
 /// How often each kind of trouble was made in a search.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FaultCounts([AtomicU64; Fault::ALL.len()]);
+
+impl Default for FaultCounts {
+    fn default() -> FaultCounts {
+        FaultCounts([const { AtomicU64::new(0) }; Fault::ALL.len()])
+    }
+}
 
 impl FaultCounts {
     fn add(&self, fault: Fault) {
@@ -166,10 +210,26 @@ impl Swarm {
         let mut deeds = Vec::new();
         for (index, node) in setting.nodes.iter().enumerate() {
             let random = random.stream("deeds").stream(&node.name);
-            draw_deeds(&mut deeds, setting, index, &rates, random, trouble);
+            let own = of_node(node, setting.consul.as_ref());
+            let wanted = rates.iter().copied().filter(|(fault, _)| own(*fault));
+            for (fault, random, at) in draw_times(wanted, random, trouble) {
+                counts.add(fault);
+                draw_deed(fault, node, random, (at, trouble), &mut |at, action| {
+                    deeds.push(Deed { when: When::At(at), node: node.name.clone(), action });
+                });
+            }
         }
-        for deed in &deeds {
-            counts.add(kind_of(&deed.action));
+        if let Some(consul) = &setting.consul {
+            let random = random.stream("deeds of consul");
+            let wanted = rates.iter().copied().filter(|(fault, _)| is_of_consul(*fault));
+            for (fault, random, at) in draw_times(wanted, random, trouble) {
+                counts.add(fault);
+                let put = &mut |at, fault| {
+                    let (when, action) = (When::At(at), Action::Catalog(fault));
+                    deeds.push(Deed { when, node: Arc::from("consul"), action });
+                };
+                draw_consul_deed(fault, (setting, consul), random, (at, trouble), put);
+            }
         }
         let end = calm_from + limits.settle;
         let ties = random.stream("ties").happens(500_000);
@@ -217,53 +277,23 @@ const fn concerns(fault: Fault, kind: RunKind) -> bool {
     }
 }
 
-/// Tells what kind of trouble an action is.
-pub(crate) const fn kind_of(action: &Action) -> Fault {
-    match action {
-        Action::Signal(SignalName::Term | SignalName::Int) => Fault::Stop,
-        Action::Signal(_) => Fault::Signal,
-        Action::Control(Control::Reload { .. }) => Fault::Reload,
-        Action::Control(Control::Maintenance(_)) => Fault::Maintenance,
-        Action::WriteConfig(_) => Fault::BadReload,
-        Action::StepWall(_) => Fault::ClockStep,
-        Action::ClockRate(_) => Fault::ClockRate,
-        Action::Pause | Action::Resume => Fault::Pause,
-        Action::Freeze | Action::Thaw => Fault::Pause,
-        Action::StopContainer(_) | Action::StartContainer => Fault::Stop,
-        Action::Link(_)
-        | Action::Latency(..)
-        | Action::Loss(_)
-        | Action::Duplication(_)
-        | Action::Catalog(_)
-        | Action::Crash
-        | Action::WriteFile { .. }
-        | Action::Control(_)
-        | Action::EndProcess(..)
-        | Action::Inject(_) => Fault::Meddling,
-    }
-}
-
-fn draw_deeds(
-    deeds: &mut Vec<Deed>,
-    setting: &Setting,
-    index: usize,
-    rates: &[(Fault, u32)],
+/// Draws when each kind of trouble comes.
+fn draw_times(
+    rates: impl Iterator<Item = (Fault, u32)>,
     random: Random,
     trouble: Duration,
-) {
-    let node = &setting.nodes[index];
+) -> Vec<(Fault, Random, Time)> {
     let nanos = u64::try_from(trouble.as_nanos()).unwrap_or(u64::MAX);
+    let mut times = Vec::new();
     for (fault, rate) in rates {
-        let random = random.keyed(*fault as u64);
-        let times = times_of(*fault, *rate);
-        for nth in 0..random.stream("times").below(times + 1) {
+        let random = random.keyed(fault as u64);
+        let most = times_of(fault, rate);
+        for nth in 0..random.stream("times").below(most + 1) {
             let random = random.keyed(nth);
-            let at = Time(random.stream("at").below(nanos));
-            draw_deed(*fault, node, random, (at, trouble), &mut |at, action| {
-                deeds.push(Deed { when: When::At(at), node: node.name.clone(), action });
-            });
+            times.push((fault, random, Time(random.stream("at").below(nanos))));
         }
     }
+    times
 }
 
 /// Draws one thing that is done from outside, or several that belong together.
@@ -275,6 +305,8 @@ fn draw_deed(
     put: &mut dyn FnMut(Time, Action),
 ) {
     let later = at + Span::millis(1, 20_000).draw(random.stream("later"));
+    // What ends by itself has ended when the trouble is over.
+    let later = later.min(Time(0) + trouble).max(at);
     match fault {
         Fault::Stop | Fault::StopAgain => {
             let int = random.stream("int").happens(100_000);
@@ -311,7 +343,7 @@ fn draw_deed(
         }
         Fault::Pause => {
             put(at, Action::Pause);
-            put(later.min(Time(0) + trouble).max(at), Action::Resume);
+            put(later, Action::Resume);
         }
         Fault::ClockStep => {
             let by = Span::millis(1_000, 100_000_000).draw(random.stream("by"));
@@ -328,7 +360,7 @@ fn draw_deed(
             let rate = random.stream("rate").pick(&all).copied();
             put(at, Action::ClockRate(rate.unwrap_or(500)));
         }
-        _ => {}
+        _ => draw_surroundings(fault, node, random, (at, later), put),
     }
 }
 
@@ -343,6 +375,12 @@ const fn times_of(fault: Fault, rate: u32) -> u64 {
         Fault::Pause | Fault::ClockRate | Fault::BadReload => 2,
         Fault::Reload | Fault::Maintenance | Fault::ClockStep => 4,
         Fault::Signal | Fault::Meddling => 8,
+        Fault::TotalLoss | Fault::Outage => 1,
+        Fault::ContainerKill | Fault::ContainerStop | Fault::LeaderLoss => 2,
+        Fault::Freeze | Fault::Delay | Fault::Loss | Fault::Duplicate | Fault::Lag => 2,
+        Fault::Cut | Fault::Refuse | Fault::AgentRestart | Fault::AgentCut => 3,
+        Fault::Deregister | Fault::Operator => 3,
+        Fault::Others => 6,
         _ => return 0,
     };
     let few = (most * rate as u64).div_ceil(1_000_000);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use steersman_engine::config::Name;
+use steersman_engine::config::{Config, Name};
 use steersman_engine::input::ExitStatus;
 use steersman_engine::{Code, Effect, Event, RunId, RunKind, Source, Time};
 
@@ -84,6 +84,7 @@ impl View {
                 .iter()
                 .map(|job| (job.name.clone(), JobView::default()))
                 .collect(),
+            over: node.exit().map(|(_, status)| status),
             ..NodeView::default()
         };
         View { nodes: world.nodes().map(node).collect() }
@@ -103,17 +104,40 @@ impl View {
             }
             Seen::Effect(effect) => match &**effect {
                 Effect::Published(event) => view.on_event(*event, world, id),
-                Effect::Exit { status } => view.over = Some(*status),
+                Effect::Exit { status } => view.end(*status),
                 _ => {}
             },
-            Seen::Action(Action::Pause) => view.paused = true,
-            Seen::Action(Action::Resume) => view.paused = false,
+            Seen::Action(Action::Pause | Action::Freeze) => view.paused = view.over.is_none(),
+            Seen::Action(Action::Resume | Action::Thaw) => {
+                view.paused = world.node(id).is_held();
+            }
+            Seen::Killed => view.end(ExitStatus::Signal(9).code()),
+            Seen::Born(config) => view.begin_life(config),
             Seen::Action(_) | Seen::Input(..) | Seen::Digest(_) | Seen::Cast(..) => {}
         }
     }
 }
 
 impl NodeView {
+    fn end(&mut self, status: u8) {
+        self.over = Some(status);
+        self.paused = false;
+    }
+
+    /// The container has a new life: what the old supervisor said is void.
+    fn begin_life(&mut self, config: &Config) {
+        self.over = None;
+        self.stopping = false;
+        self.maintenance = false;
+        for job in &config.jobs {
+            self.jobs.entry(job.name.clone()).or_default();
+        }
+        for job in self.jobs.values_mut() {
+            job.healthy = None;
+            job.stage = Stage::Open;
+        }
+    }
+
     fn on_event(&mut self, event: Event, world: &World, id: NodeId) {
         let Source::Job(slot) = event.source else {
             match event.code {

@@ -3,6 +3,7 @@
 
 mod block;
 mod decode;
+mod keys;
 mod plain;
 mod schema;
 

@@ -3,7 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::block::Key;
-use super::decode::{ACTIONS, CHECK, CLOCK, CONSUL, FAULT, LIMITS, NODE, PROCESS, PROPERTY, TOP};
+use super::keys::{
+    ACTIONS, AGENT_PLACES, CHECK, CLOCK, CONSUL, FAULT, LIMITS, NODE, PROCESS, PROPERTY, RESTARTS,
+    TOP, WAYS,
+};
 use crate::explore::{Agents, Fault};
 
 /// Gives the format of scenarios as a JSON Schema (draft 2020-12).
@@ -53,6 +56,10 @@ fn kind(kind: &str) -> Value {
         "processes" => named(block(PROCESS)),
         "check" => block(CHECK),
         "faults" => json!({ "type": "array", "items": block(FAULT) }),
+        "restart" => json!({ "enum": RESTARTS }),
+        "agentPlace" => json!({ "enum": AGENT_PLACES }),
+        "way" => json!({ "enum": WAYS }),
+        "any" => json!({ "type": ["string", "number", "array"] }),
         "action" => json!({ "enum": ACTIONS }),
         "swarm" => {
             let words: Vec<_> = Fault::ALL.iter().map(|fault| fault.as_str()).collect();

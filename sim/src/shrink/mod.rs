@@ -396,9 +396,9 @@ fn length(plan: &Plan) -> u128 {
 fn is_played(setting: &Setting, performance: &Performance, casting: &Casting) -> bool {
     let Some(node) = setting.node(&casting.node) else { return false };
     performance.lines.iter().any(|line| {
-        matches!(&line.seen, Seen::Cast(run, job, _)
+        matches!(&line.seen, Seen::Cast(run, nth, job, _)
             if line.node.index() == node && *job == casting.job
-                && run.kind == casting.kind && run.nth == casting.nth)
+                && run.kind == casting.kind && *nth == casting.nth)
     })
 }
 
@@ -413,8 +413,8 @@ fn tie(deed: &mut Deed, setting: &Setting, lines: &[Line]) {
     let mut found = None;
     for line in before {
         match &line.seen {
-            Seen::Cast(run, job, _) => {
-                names.insert((line.node, *run), job.clone());
+            Seen::Cast(run, nth, job, _) => {
+                names.insert((line.node, *run), (job.clone(), *nth));
             }
             Seen::Input(_, input) => {
                 let (run, point) = match **input {
@@ -423,9 +423,9 @@ fn tie(deed: &mut Deed, setting: &Setting, lines: &[Line]) {
                     _ => continue,
                 };
                 let job = names.get(&(line.node, run));
-                if let (Some(job), Some(node)) = (job, setting.nodes.get(line.node.index())) {
-                    let node = node.name.clone();
-                    let (kind, nth) = (run.kind, run.nth);
+                if let (Some((job, nth)), Some(node)) = (job, setting.nodes.get(line.node.index()))
+                {
+                    let (node, kind, nth) = (node.name.clone(), run.kind, *nth);
                     let anchor = Anchor { node, job: job.clone(), kind, nth, point };
                     found = Some((anchor, at.since(line.at)));
                 }

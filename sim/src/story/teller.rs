@@ -122,7 +122,9 @@ impl Teller {
             }
             Seen::Digest(_) => self.tell_step(node),
             Seen::Fact(fact) => self.on_fact(line.at, node, *fact),
-            Seen::Cast(run, job, script) => {
+            Seen::Killed => self.on_killed(line.at, node),
+            Seen::Born(config) => self.on_born(line.at, node, config),
+            Seen::Cast(run, _, job, script) => {
                 let name = self.nodes[node].name.clone();
                 let ordinary = self.manners.ordinary(&(name, job.clone(), run.kind), line.at);
                 let parts = sentences::difference(script, &ordinary);
@@ -179,7 +181,10 @@ impl Teller {
     }
 
     fn on_action(&mut self, at: Time, node: usize, action: &Action) {
-        let lane = self.nodes[node].lane;
+        let lane = match action {
+            Action::Catalog(_) => self.consul_lane(),
+            _ => self.nodes[node].lane,
+        };
         let (what, why) = match action {
             Action::Pause => {
                 let what = String::from("the supervisor is held up");
@@ -213,6 +218,9 @@ impl Teller {
             | Action::Loss(_)
             | Action::Duplication(_)
             | Action::Catalog(_)
+            | Action::Agent(_)
+            | Action::EndJob(..)
+            | Action::Move(_)
             | Action::Crash
             | Action::StopContainer(_)
             | Action::StartContainer
@@ -223,6 +231,41 @@ impl Teller {
             Action::Signal(_) | Action::Control(_) | Action::Inject(_) => return,
         };
         self.put(at, lane, MarkKind::Outside, what, why.to_owned(), None);
+    }
+
+    /// The container ended by force: what its supervisor was doing is over.
+    fn on_killed(&mut self, at: Time, node: usize) {
+        self.tell_step(node);
+        let lane = self.nodes[node].lane;
+        self.end_node(at, node);
+        let what = String::from("the container is gone");
+        let why = String::from("Its supervisor had no say; everything in it ended with it.");
+        self.put(at, lane, MarkKind::Kill, what, why, None);
+    }
+
+    fn on_born(&mut self, at: Time, node: usize, config: &Config) {
+        self.tell_step(node);
+        self.end_node(at, node);
+        let tale = &mut self.nodes[node];
+        tale.shadow = Engine::new(config.clone(), 0);
+        tale.last_start.clear();
+        tale.last_mark.clear();
+        tale.check_failing.clear();
+        let (lane, what) = (tale.lane, String::from("the container starts"));
+        let why = String::from("It knows nothing of its life before.");
+        self.put(at, lane, MarkKind::Start, what, why, None);
+    }
+
+    /// Nothing of a node goes on any longer but what is wrong with its surroundings.
+    fn end_node(&mut self, at: Time, node: usize) {
+        let own = self.lanes.iter().filter(|((owner, kind, _), _)| {
+            *owner == node && !matches!(kind, LaneKind::Service | LaneKind::Link)
+        });
+        let own: Vec<usize> = own.map(|(_, lane)| *lane).collect();
+        for lane in own {
+            self.end_stretch(at, lane, false);
+            self.end_stretch(at, lane, true);
+        }
     }
 
     fn on_input(&mut self, at: Time, node: usize, stamp: Stamp, input: &Input) {
@@ -343,6 +386,12 @@ impl Teller {
         let job = self.job_name(node, job);
         let name = self.nodes[node].name.clone();
         self.lane_of(node, &name, LaneKind::Job, &job)
+    }
+
+    /// The lane of Consul itself: it belongs to no node.
+    fn consul_lane(&mut self) -> usize {
+        let owner = Arc::from("Consul");
+        self.lane_of(usize::MAX, &owner, LaneKind::Service, "Consul")
     }
 
     fn watch_lane(&mut self, node: usize, index: usize) -> usize {

@@ -86,3 +86,104 @@ fn consul_comes_with_the_configurations_that_need_it() {
     let found = search(&scenario, 2).go(&Progress::default());
     assert!(found.reached.iter().all(|reached| *reached == 2), "{:?}", found.reached);
 }
+
+/// Every word for what may be done, each with what it needs.
+const DEEDS: &[&str] = &[
+    "do: 'freeze', node: 'web', for: '2s'",
+    "do: 'kill', node: 'web', for: '1s'",
+    "do: 'stop-container', node: 'ledger-1', for: '12s'",
+    "do: 'start-container', node: 'ledger-1'",
+    "do: 'scale', node: 'ledger-*', to: 1",
+    "do: 'move', node: 'web', to: 'eye'",
+    "do: 'cut', node: 'web', way: 'in', for: '3s'",
+    "do: 'refuse', for: '3s'",
+    "do: 'delay', by: '300ms', for: '3s'",
+    "do: 'loss', share: 0.3, for: '3s'",
+    "do: 'duplicate', share: 0.3, for: '3s'",
+    "do: 'agent-restart', node: 'web', memory: false, for: '2s'",
+    "do: 'agent-pause', node: 'web', for: '2s'",
+    "do: 'agent-cut', node: 'web', for: '2s'",
+    "do: 'deregister', node: 'web', job: 'web'",
+    "do: 'crash', node: 'web', job: 'web'",
+    "do: 'consul-leader-loss', for: '2s'",
+    "do: 'consul-step-down'",
+    "do: 'consul-outage', for: '2s'",
+    "do: 'consul-total-loss'",
+    "do: 'consul-lag', by: '2s', for: '2s'",
+    "do: 'destroy-session', key: 'town/primary'",
+    "do: 'put', key: 'town/primary', value: 'x'",
+    "do: 'delete-key', key: 'town/primary'",
+    "do: 'service-down', service: 'db'",
+    "do: 'service-up', service: 'db', instance: 2",
+];
+
+#[test]
+fn everything_may_be_done_and_the_town_comes_back() {
+    for deed in DEEDS {
+        let text = TOWN
+            .replace("AGENTS", "each")
+            .replace(
+                "swarm: \"none\"",
+                &format!("swarm: 'none', faults: [{{ at: '20s', {deed} }}]"),
+            )
+            .replace("settle: \"60s\"", "settle: \"300s\"")
+            .replace("within: \"60s\"", "within: \"300s\"");
+        let read = |path: &str| Err(format!("no {path}"));
+        let scenario = scenario::load("town.json5", &text, &read);
+        let scenario = scenario.unwrap_or_else(|problems| panic!("{deed}: {problems:#?}"));
+        assert!(!scenario.scripted.is_empty(), "{deed}");
+        let found = search(&scenario, 1).go(&Progress::default());
+        assert!(found.breaches.is_empty(), "{deed}: {:#?}", found.breaches);
+        assert!(found.unsteady.is_empty(), "{deed}");
+    }
+}
+
+#[test]
+fn container_that_is_killed_has_a_new_life() {
+    let text = TOWN.replace("AGENTS", "each").replace(
+        "swarm: \"none\"",
+        "swarm: 'none', faults: [{ at: '10s', do: 'kill', node: 'web', for: '5s' }]",
+    );
+    let text = text.replace(
+        "{ sometimes: \"greet is succeeded\" },",
+        "{ sometimes: \"greet is succeeded\" }, { sometimes: 'node web is over' },
+         { eventually: 'node web is up and web is healthy', within: '10s' },",
+    );
+    let read = |path: &str| Err(format!("no {path}"));
+    let scenario = scenario::load("town.json5", &text, &read).expect("a scenario");
+    let search = search(&scenario, 3);
+    let found = search.go(&Progress::default());
+    assert!(found.breaches.is_empty(), "{:#?}", found.breaches);
+    assert!(found.reached.iter().all(|reached| *reached == 3), "{:?}", found.reached);
+    let story = steersman_sim::story::tell_plan(
+        "a new life",
+        &search.setting,
+        &search.plan_of(0),
+        &search.suite,
+    );
+    let text = steersman_sim::story::to_text(&story);
+    assert!(
+        text.contains("the container is gone") && text.contains("the container starts"),
+        "{text}"
+    );
+}
+
+#[test]
+fn upgrade_goes_from_node_to_node() {
+    let text = TOWN.replace("AGENTS", "each").replace(
+        "swarm: \"none\"",
+        "swarm: 'none', faults: [{ at: '10s', do: 'upgrade', node: 'ledger-*', for: '30s', config: {
+            jobs: [{ name: 'other', exec: 'other', restarts: 'unlimited' }] } }]",
+    );
+    let text = text.replace(
+        "{ eventually: \"any ledger is running\", within: \"60s\" },",
+        "{ always: 'node ledger-1 is up or node ledger-2 is up' },",
+    );
+    let read = |path: &str| Err(format!("no {path}"));
+    let scenario = scenario::load("town.json5", &text, &read).expect("a scenario");
+    let search = search(&scenario, 2);
+    let found = search.go(&Progress::default());
+    assert!(found.breaches.is_empty(), "{:#?}", found.breaches);
+    let upgraded = |node: &str| found.started.contains(&(Arc::from(node), Arc::from("other")));
+    assert!(upgraded("ledger-1") && upgraded("ledger-2"), "{:?}", found.started);
+}

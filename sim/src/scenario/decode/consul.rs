@@ -2,10 +2,11 @@
 
 use steersman_engine::front::document::{Tree, TreeValue, suggestion};
 
-use super::{CONSUL, Decoder};
+use super::Decoder;
 use crate::explore::consul_spec::needs_consul;
 use crate::explore::{Agents, ConsulSpec, Span};
 use crate::scenario::block::Block;
+use crate::scenario::keys::CONSUL;
 
 impl Decoder<'_> {
     /// Reads `consul`; without it there is the ordinary one, when a configuration needs one.

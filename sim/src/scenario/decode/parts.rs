@@ -8,11 +8,12 @@ use steersman_engine::front::document::{Tree, TreeValue, suggestion};
 use steersman_engine::input::ExitStatus;
 use steersman_engine::{RunKind, Time};
 
-use super::{CHECK, Decoder, PROCESS};
+use super::Decoder;
 use crate::explore::manner::{Answer, Manner, Way};
 use crate::explore::{Manners, Span};
 use crate::property::expression::fits;
 use crate::scenario::block::Block;
+use crate::scenario::keys::{CHECK, PROCESS};
 use crate::script::Child;
 
 impl Decoder<'_> {

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use steersman_engine::config::Trigger;
 
-use super::{Decoder, Spans};
+use super::Decoder;
+use super::properties::Spans;
 use crate::explore::Limits;
 use crate::property::{Property, Rule, Suite, SuiteSource, contradicts};
 

@@ -1,16 +1,14 @@
 //! What goes wrong.
 
-use core::time::Duration;
+use std::sync::Arc;
 
-use steersman_engine::event::SignalName;
 use steersman_engine::front::document::{Tree, TreeValue, suggestion};
-use steersman_engine::input::Control;
 
-use super::{ACTIONS, Decoder, FAULT};
-use crate::explore::{Fault, FaultSet, NodeSpec, Scripted, Span};
+use super::Decoder;
+use super::deeds::Wanted;
+use crate::explore::{Fault, FaultSet, NodeSpec, Scripted};
 use crate::property::expression::fits;
-use crate::scenario::block::{Block, Reader};
-use crate::world::Action;
+use crate::scenario::keys::{FAULT, OF_CONSUL};
 
 impl Decoder<'_> {
     pub(super) fn faults(&mut self, tree: &Tree) -> Vec<Scripted> {
@@ -41,101 +39,19 @@ impl Decoder<'_> {
                 let message = format!("cannot find a node that fits \"{pattern}\"");
                 self.reader.blame("unknown-node", span, message, help.as_deref());
             }
-            for node in nodes {
-                let actions = self.actions(&block, &node);
-                scripted.extend(actions.map(|actions| Scripted {
-                    at,
-                    node: node.name.clone(),
-                    actions,
-                }));
+            let word = block.get("do").map(|it| &it.value);
+            let is_once = matches!(word, Some(TreeValue::Text(word))
+                if OF_CONSUL.contains(&&**word));
+            for (index, node) in nodes.iter().enumerate() {
+                let name = if is_once { Arc::from("consul") } else { node.name.clone() };
+                let actions = self.actions(&Wanted { block: &block, node, index });
+                scripted.extend(actions.map(|actions| Scripted { at, node: name, actions }));
+                if is_once {
+                    break;
+                }
             }
         }
         scripted
-    }
-
-    fn actions(&mut self, block: &Block<'_>, node: &NodeSpec) -> Option<Vec<(Span, Action)>> {
-        let Some(what) = block.get("do") else {
-            let start = (block.span.0, block.span.0 + 1);
-            let help = format!("there are: {}", ACTIONS.join(", "));
-            self.reader.blame(
-                "missing-key",
-                start,
-                "cannot leave out `do` of a fault",
-                Some(&help),
-            );
-            return None;
-        };
-        let word = self.reader.text(what, "`do` of a fault")?;
-        let lasting = block.get("for").and_then(|it| self.reader.span(it, "`for` of a fault"));
-        let lasting = lasting.unwrap_or(Span::exactly(Duration::from_secs(10)));
-        let number = |reader: &mut Reader, name: &str, most: f64| {
-            let tree = block.get(name)?;
-            reader.number(tree, &format!("`{name}` of a fault"), -most, most)
-        };
-        let now = Span::exactly(Duration::ZERO);
-        let reload = |all| Action::Control(Control::Reload { all });
-        let maintenance = |on| Action::Control(Control::Maintenance(on));
-        Some(match word {
-            "stop" => vec![(now, Action::Signal(SignalName::Term))],
-            "signal" => vec![(now, Action::Signal(self.signal(block)?))],
-            "reload" => vec![(now, reload(false))],
-            "reload-all" => vec![(now, reload(true))],
-            "bad-reload" => vec![
-                (now, Action::WriteConfig(Err(Box::from("line 1: cannot read this")))),
-                (now, reload(false)),
-                (lasting, Action::WriteConfig(Ok(node.config.clone()))),
-                (now, reload(false)),
-            ],
-            "maintenance" => vec![(now, maintenance(true)), (lasting, maintenance(false))],
-            "restart" => {
-                vec![(now, Action::Control(Control::RestartJob { job: self.job(block)? }))]
-            }
-            "pause" => vec![(now, Action::Pause), (lasting, Action::Resume)],
-            "clock-step" => {
-                let by = number(&mut self.reader, "by", 1e9).unwrap_or(3600.0);
-                vec![(now, Action::StepWall((by * 1000.0) as i64))]
-            }
-            "clock-rate" => {
-                let rate = number(&mut self.reader, "rate", 500_000.0).unwrap_or(500.0);
-                vec![(now, Action::ClockRate(rate as i32))]
-            }
-            _ => {
-                let message = format!("cannot do \"{word}\": there is no such fault");
-                let help = suggestion(word, ACTIONS.iter().copied());
-                self.reader.blame("bad-value", what.span, message, help.as_deref());
-                return None;
-            }
-        })
-    }
-
-    fn signal(&mut self, block: &Block<'_>) -> Option<SignalName> {
-        const ALL: [SignalName; 5] = [
-            SignalName::Term,
-            SignalName::Int,
-            SignalName::Hup,
-            SignalName::Usr1,
-            SignalName::Usr2,
-        ];
-        let Some(tree) = block.get("signal") else { return Some(SignalName::Hup) };
-        let text = self.reader.text(tree, "`signal` of a fault")?;
-        let found = ALL.into_iter().find(|signal| signal.as_str() == text);
-        if found.is_none() {
-            let message = format!("cannot send \"{text}\" to a supervisor");
-            let help = suggestion(text, ALL.iter().map(|signal| signal.as_str()));
-            self.reader.blame("bad-value", tree.span, message, help.as_deref());
-        }
-        found
-    }
-
-    fn job(&mut self, block: &Block<'_>) -> Option<Box<str>> {
-        match block.get("job") {
-            Some(job) => self.reader.text(job, "`job` of a fault").map(Box::from),
-            None => {
-                let start = (block.span.0, block.span.0 + 1);
-                self.reader.blame("missing-key", start, "cannot restart without `job`", None);
-                None
-            }
-        }
     }
 
     pub(super) fn swarm(&mut self, tree: &Tree) -> FaultSet {
