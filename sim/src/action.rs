@@ -52,6 +52,13 @@ pub enum Action {
     EndJob(Name, ExitStatus),
     /// Lets the container be on another machine from its next start on: that of this node.
     Move(Arc<str>),
+    /// Cuts or mends the way between this node and another node, or a client.
+    Way {
+        /// The other, by name.
+        with: Arc<str>,
+        /// Whether anything gets through.
+        is_open: bool,
+    },
     /// Kills the supervisor, and everything with it.
     Crash,
     /// Asks the container to stop, and kills it after so long.
@@ -103,6 +110,10 @@ impl Action {
             Action::Move(machine) => {
                 (format!("the container moves to the machine of {machine}"), "")
             }
+            Action::Way { with, is_open: true } => (format!("the way to {with} is mended"), ""),
+            Action::Way { with, is_open: false } => {
+                (format!("the way to {with} is cut"), "Neither hears of the other.")
+            }
             Action::Crash => ("the container is killed".into(), "Everything in it dies with it."),
             Action::StopContainer(grace) => {
                 (format!("the container is to stop within {grace:?}"), "Then it is killed.")
@@ -139,7 +150,10 @@ impl World {
                 self.deliver(id, Input::Control { request, command });
                 return Some(request);
             }
-            Action::WriteConfig(file) => node.file = file,
+            Action::WriteConfig(file) => {
+                node.file = file;
+                self.on_stage_config(id);
+            }
             Action::StepWall(by_ms) => {
                 node.clock.step_wall(by_ms);
                 self.deliver(id, Input::Tick);
@@ -163,6 +177,7 @@ impl World {
             Action::Agent(fault) => self.trouble_agent(id, &fault),
             Action::EndJob(job, status) => self.end_job(id, &job, status),
             Action::Move(machine) => self.move_to(id, &machine),
+            Action::Way { with, is_open } => self.set_way(id, &with, is_open),
             Action::Crash => self.crash(id),
             Action::StopContainer(grace) => self.stop_container(id, grace),
             Action::StartContainer => self.start_container(id),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use steersman_engine::consul::{ConsulOp, Owner};
 use steersman_engine::{RunId, Time};
 
+use crate::program::cue::Cue;
 use crate::random::Random;
 use crate::runs::Runs;
 
@@ -46,6 +47,8 @@ pub enum Happening {
     GraceOver,
     /// Consul's own time has come.
     Catalog,
+    /// Something happens to a program, a database or a client.
+    Stage(Cue),
     /// The engine's next wakeup.
     Wakeup,
 }
@@ -77,6 +80,7 @@ impl Happening {
             Happening::Birth => (11, 0),
             Happening::GraceOver => (12, 0),
             Happening::Catalog => (13, 0),
+            Happening::Stage(cue) => (14, cue.pack()),
         };
         crate::random::mix(kind) ^ rest
     }

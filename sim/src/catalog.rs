@@ -280,7 +280,7 @@ impl World {
         }
     }
 
-    fn feed_catalog(&mut self, input: consul::Input) {
+    pub(crate) fn feed_catalog(&mut self, input: consul::Input) {
         let now = self.now().0;
         let Some(catalog) = self.catalog.as_mut() else { return };
         let outputs = catalog.model.handle(now + catalog.ahead, input);
@@ -295,6 +295,9 @@ impl World {
     }
 
     fn take_output(&mut self, output: Output) {
+        if self.stage.is_some() && self.on_program_output(&output) {
+            return;
+        }
         let Some(catalog) = self.catalog.as_mut() else { return };
         if let Some(place) = catalog.destroying.iter().position(|id| *id == output.id) {
             catalog.destroying.remove(place);
@@ -351,7 +354,7 @@ impl World {
         }
     }
 
-    fn agent_of(&self, id: NodeId) -> AgentId {
+    pub(crate) fn agent_of(&self, id: NodeId) -> AgentId {
         let Some(catalog) = &self.catalog else { return AgentId(0) };
         let own = catalog.servers + id.index();
         let node = &self.nodes[id.index()];

@@ -3,13 +3,14 @@
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use steersman_engine::Input;
 use steersman_engine::event::SignalName;
 use steersman_engine::input::ExitStatus;
+use steersman_engine::{Input, RunId};
 
 use crate::agenda::{Happening, NodeId};
 use crate::node::State;
 use crate::observer::Fact;
+use crate::program::cue::Cue;
 use crate::random::mix;
 use crate::tap::{Level, Seen};
 use crate::world::World;
@@ -80,6 +81,9 @@ impl World {
         self.observer.on_life(id, &config);
         self.observer.tap().put(Level::Signs, now, id, || Seen::Born(Box::new(config)));
         self.start_inner_agent(id);
+        if self.stage.is_some() {
+            self.on_stage_birth(id);
+        }
         self.agenda.put(now, id, Happening::Begin);
     }
 
@@ -103,10 +107,16 @@ impl World {
         let again = core::mem::take(&mut node.starts_again).then_some(Duration::ZERO);
         let after = again.or(after).filter(|_| node.is_wanted);
         for (run, process) in processes.iter() {
+            if self.stage.is_some() {
+                self.on_stage_ended(id, run);
+            }
             if let State::Running { .. } = process.state {
                 self.observe(id, Fact::ProcessEnded(run, ExitStatus::Signal(9)));
             }
             self.observe(id, Fact::TreeGone(run));
+        }
+        if self.stage.is_some() {
+            self.tell_truth();
         }
         if let Some(after) = after {
             self.agenda.put(now + after, id, Happening::Birth);
@@ -123,9 +133,7 @@ impl World {
         let runs: Vec<_> = node.processes.keys().collect();
         let mut held = Vec::new();
         for run in runs {
-            for happening in
-                [Happening::Started(run), Happening::Ended(run), Happening::TreeGone(run)]
-            {
+            for happening in happenings_of(run) {
                 if let Some(due) = self.agenda.is_due(id, happening) {
                     self.agenda.remove(id, happening);
                     held.push((due.since(now), happening));
@@ -136,6 +144,9 @@ impl World {
         node.frozen = Some(held);
         node.paused.get_or_insert(node.clock.stamp(now).mono);
         self.observer.on_held(id);
+        if self.stage.is_some() {
+            self.tell_truth();
+        }
     }
 
     /// Lets everything in the container run again.
@@ -146,7 +157,16 @@ impl World {
             self.agenda.put(now + left, id, happening);
         }
         self.resume(id);
+        if self.stage.is_some() {
+            self.on_stage_thawed(id);
+        }
     }
+}
+
+/// What may be due for a run.
+const fn happenings_of(run: RunId) -> [Happening; 4] {
+    let step = Happening::Stage(Cue::Step(run));
+    [Happening::Started(run), Happening::Ended(run), Happening::TreeGone(run), step]
 }
 
 /// What was due when a container was frozen, with the time that was left.

@@ -12,11 +12,13 @@
 
 pub mod action;
 pub mod agenda;
+pub mod applications;
 pub mod catalog;
 pub mod clock;
 pub mod command;
 pub mod consul;
 pub mod container;
+pub mod database;
 mod exclusion;
 pub mod explore;
 pub mod fixture;
@@ -27,6 +29,7 @@ pub mod link;
 pub mod node;
 pub mod observer;
 pub mod oracle;
+pub mod program;
 pub mod property;
 pub mod random;
 mod runs;

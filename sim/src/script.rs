@@ -28,6 +28,32 @@ pub struct Script {
     pub leaves: Option<Child>,
     /// The end of its output.
     pub output: Arc<str>,
+    /// The program whose steps it does, until its life ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Arc<str>>,
+    /// How long the steps take whose time is drawn.
+    #[serde(default, skip_serializing_if = "Draws::is_shortest")]
+    pub draws: Draws,
+}
+
+/// How long the steps of a program take whose time is drawn.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Draws {
+    /// As short as they may be.
+    #[default]
+    Shortest,
+    /// As drawn from a seed of their own.
+    Seeded(u64),
+    /// As listed, by number, and as short as they may be otherwise.
+    Listed(BTreeMap<u32, Duration>),
+}
+
+impl Draws {
+    /// Tells whether every step is as short as it may be.
+    pub fn is_shortest(&self) -> bool {
+        *self == Draws::Shortest
+    }
 }
 
 /// How a start goes.
@@ -99,6 +125,8 @@ impl Script {
             killed_after: Some(Duration::from_millis(1)),
             leaves: None,
             output: Arc::from(""),
+            program: None,
+            draws: Draws::Shortest,
         }
     }
 

@@ -6,7 +6,9 @@ use steersman_engine::config::{Config, Name};
 use steersman_engine::{Effect, Input, RunId, Stamp, Time};
 
 use crate::agenda::NodeId;
+use crate::database::Truth;
 use crate::observer::Fact;
+use crate::program::cue::Told;
 use crate::script::Script;
 use crate::world::Action;
 
@@ -52,6 +54,10 @@ pub enum Seen {
     Killed,
     /// The container has a new life, with what its configuration file said.
     Born(Box<Config>),
+    /// A program tells something.
+    Told(RunId, Told),
+    /// What is true of a database, by number, has changed.
+    Truth(u8, Arc<Truth>),
 }
 
 /// Collects lines until somebody takes them.

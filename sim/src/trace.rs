@@ -316,7 +316,7 @@ pub fn steps(setting: &Setting, lines: &[Line]) -> Vec<Value> {
             }
             Seen::Killed => steps.push(json!({ "at": line.at.0, "node": node, "killed": true })),
             Seen::Born(_) => steps.push(json!({ "at": line.at.0, "node": node, "born": true })),
-            Seen::Fact(_) | Seen::Cast(..) => {}
+            Seen::Fact(_) | Seen::Cast(..) | Seen::Told(..) | Seen::Truth(..) => {}
         }
     }
     steps

@@ -10,6 +10,7 @@ use crate::agenda::{Agenda, Happening, NodeId, Ties};
 use crate::catalog::Catalog;
 use crate::node::{Node, NodeSetup, Process, State};
 use crate::observer::{Fact, Observer};
+use crate::program::stage::Stage;
 use crate::random::{Random, mix};
 use crate::script::{Playbook, Start};
 use crate::tap::{Level, Seen};
@@ -25,6 +26,7 @@ pub struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) agenda: Agenda,
     pub(crate) catalog: Option<Box<Catalog>>,
+    pub(crate) stage: Option<Box<Stage>>,
     playbook: Playbook,
     pub(crate) observer: Observer,
     pub(crate) requests: u64,
@@ -45,6 +47,7 @@ impl World {
             nodes: Vec::new(),
             agenda: Agenda::new(Ties::ByName),
             catalog: None,
+            stage: None,
             playbook: Playbook::default(),
             observer: Observer::default(),
             requests: 0,
@@ -74,6 +77,7 @@ impl World {
         self.observer.on_node(&setup.config);
         let begins = setup.begins;
         self.nodes.push(Node::new(setup, engine));
+        self.add_room(id);
         if begins {
             self.agenda.put(self.now, id, Happening::Begin);
         } else {
@@ -198,6 +202,7 @@ impl World {
             Happening::Birth => self.on_birth(id),
             Happening::GraceOver => self.crash(id),
             Happening::Catalog => self.on_catalog_due(),
+            Happening::Stage(cue) => self.on_cue(id, cue),
             Happening::Started(run) => self.on_started(id, run),
             Happening::StartFailed(run) => self.on_start_failed(id, run),
             Happening::Ended(run) => self.on_ended(id, run),
@@ -218,6 +223,9 @@ impl World {
         }
         self.observe(id, Fact::ProcessStarted(run));
         self.deliver(id, Input::Started { run, pid });
+        if self.stage.is_some() {
+            self.on_stage_started(id, run);
+        }
     }
 
     fn on_start_failed(&mut self, id: NodeId, run: RunId) {
@@ -244,6 +252,9 @@ impl World {
             Tree::Left => {
                 self.agenda.put(gone_at.unwrap_or(Time::NEVER), id, Happening::TreeGone(run));
             }
+        }
+        if self.stage.is_some() {
+            self.on_stage_ended(id, run);
         }
         self.deliver(id, Input::Exited { run, status, tree, output });
     }
@@ -327,6 +338,9 @@ impl World {
             Effect::Exit { status } => self.end_life(id, status),
             Effect::Consul { op, request, timeout } => self.ask(id, op, request, timeout),
             Effect::WriteFile { path, contents } => node.write_file(path, contents.as_deref()),
+            Effect::SetVariable { name, value } if self.stage.is_some() => {
+                self.on_stage_variable(id, &name, value.as_deref());
+            }
             Effect::Snapshot { .. }
             | Effect::SetVariable { .. }
             | Effect::Published(_)

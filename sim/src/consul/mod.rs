@@ -27,7 +27,7 @@ mod decode;
 mod endpoints;
 mod filter;
 mod filter_parser;
-mod go;
+pub(crate) mod go;
 #[cfg(feature = "http")]
 pub mod http;
 mod http_api;

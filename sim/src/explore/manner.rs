@@ -13,7 +13,7 @@ use steersman_engine::{RunKind, Time};
 
 use crate::explore::plan::NodeSpec;
 use crate::random::Random;
-use crate::script::{Child, Life, Reaction, Script, Start};
+use crate::script::{Child, Draws, Life, Reaction, Script, Start};
 
 /// A range of durations, both ends included; the ordinary case is the shortest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +105,9 @@ pub struct Manner {
     pub leaves: (u32, Child),
     /// The end of their output.
     pub output: Arc<str>,
+    /// The program whose steps they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Arc<str>>,
     /// From when until when processes that are asked for end in another way, whoever asks.
     #[serde(default)]
     pub spells: Vec<(Time, Time, Way)>,
@@ -120,6 +123,7 @@ impl Manner {
             answers: vec![(1, Answer::Dies)],
             leaves: (0, Child { lasts: None, polite: true }),
             output: Arc::from(""),
+            program: None,
             spells: Vec::new(),
         }
     }
@@ -155,7 +159,8 @@ impl Manner {
             Some((_, Answer::Dies)) | None => Reaction::Dies,
         };
         let start = Start::After(self.start.from);
-        Script { start, life, asked, output: self.output.clone(), ..Script::endless() }
+        let (output, program) = (self.output.clone(), self.program.clone());
+        Script { start, life, asked, output, program, ..Script::endless() }
     }
 
     /// Draws the script of one process.
@@ -180,7 +185,12 @@ impl Manner {
         };
         let (ppm, child) = self.leaves;
         let leaves = random.stream("leaves").happens(ppm).then_some(child);
-        Script { start, life, asked, leaves, output: self.output.clone(), ..Script::endless() }
+        let (output, program) = (self.output.clone(), self.program.clone());
+        let draws = match &program {
+            Some(_) => Draws::Seeded(random.stream("draws").draw()),
+            None => Draws::Shortest,
+        };
+        Script { start, life, asked, leaves, output, program, draws, ..Script::endless() }
     }
 }
 
@@ -212,7 +222,7 @@ impl Manners {
     pub fn of(nodes: &[NodeSpec]) -> Manners {
         let mut roles = BTreeMap::new();
         for node in nodes {
-            for job in &node.config.jobs {
+            for job in node.jobs() {
                 let main = (node.name.clone(), job.name.clone(), RunKind::Main);
                 roles.insert(main, guess(job, &node.config));
                 let check = (node.name.clone(), job.name.clone(), RunKind::Check);
@@ -230,6 +240,11 @@ impl Manners {
     /// Sets the manner of a role.
     pub fn set(&mut self, role: RoleName, manner: Manner) {
         Arc::make_mut(&mut self.roles).insert(role, manner);
+    }
+
+    /// Gives the programs that processes do; repeated ones come again.
+    pub fn programs(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.roles.values().filter_map(|manner| manner.program.as_ref())
     }
 
     /// Gives every role with its manner, to be changed.

@@ -88,6 +88,9 @@ pub fn perform(
     }
 }
 
+/// A deed may be done to whatever node is the primary of a database then.
+pub(crate) const PRIMARY_OF: &str = "primary of ";
+
 /// A run under way.
 struct Run<'a> {
     setting: &'a Setting,
@@ -95,6 +98,7 @@ struct Run<'a> {
     /// What is still to be done, the last first.
     deeds: Vec<(Time, usize, &'a Deed)>,
     anchored: Vec<(&'a Anchor, usize, &'a Deed)>,
+    primaries: BTreeMap<Arc<str>, NodeId>,
     is_kept: bool,
     kept: Vec<Line>,
     fresh: Vec<Line>,
@@ -117,20 +121,23 @@ impl<'a> Run<'a> {
         if let Some(consul) = &setting.consul {
             consul.build(&mut world, &setting.nodes, plan.seed);
         }
+        world.add_applications(&setting.applications);
         for (index, node) in setting.nodes.iter().enumerate() {
             let agent = setting.consul.as_ref().map(|consul| consul.agent_of(index));
             let setup = NodeSetup { agent, ..node.setup(plan.seed) };
-            world.add_node(setup, |engine| {
+            let id = world.add_node(setup, |engine| {
                 if let Some(prepare) = &setting.prepare {
                     prepare(engine);
                 }
             });
+            world.furnish(id, &node.home);
         }
         let mut run = Run {
             setting,
             world,
             deeds: Vec::new(),
             anchored: Vec::new(),
+            primaries: BTreeMap::new(),
             is_kept: level == Level::Everything,
             kept: Vec::new(),
             fresh: Vec::new(),
@@ -180,10 +187,24 @@ impl<'a> Run<'a> {
         let Some((at, _, deed)) = self.deeds.pop() else { return };
         self.world.run_until(at);
         // What is done to Consul belongs to no node.
-        let own = self.setting.node(&deed.node);
-        let own = own.or_else(|| matches!(deed.action, Action::Catalog(_)).then_some(0));
-        let Some(Ok(node)) = own.map(u16::try_from) else { return };
-        self.world.act(NodeId(node), deed.action.clone());
+        let own = self.node_of(&deed.node);
+        let own = own.or_else(|| matches!(deed.action, Action::Catalog(_)).then_some(NodeId(0)));
+        if let Some(node) = own {
+            self.world.act(node, deed.action.clone());
+        }
+    }
+
+    /// Finds the node of a deed; who is the primary at the first such deed stays it for the others.
+    fn node_of(&mut self, name: &Arc<str>) -> Option<NodeId> {
+        let Some(database) = name.strip_prefix(PRIMARY_OF) else {
+            return self.setting.node(name).and_then(|node| u16::try_from(node).ok()).map(NodeId);
+        };
+        if let Some(known) = self.primaries.get(name) {
+            return Some(*known);
+        }
+        let found = self.world.database(database)?.truth().primary()?;
+        self.primaries.insert(name.clone(), found);
+        Some(found)
     }
 
     fn step(&mut self) {

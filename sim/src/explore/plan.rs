@@ -5,9 +5,10 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use steersman_engine::config::{Config, Name};
+use steersman_engine::config::{Config, Job, Name};
 use steersman_engine::{Engine, RunKind, Time};
 
+use crate::applications::{Applications, Home};
 use crate::clock::NodeClock;
 use crate::container::RestartPolicy;
 use crate::explore::consul_spec::ConsulSpec;
@@ -50,6 +51,9 @@ pub struct NodeSpec {
     /// Whether it runs from the beginning.
     #[serde(default = "yes")]
     pub begins: bool,
+    /// What the container has besides its configuration.
+    #[serde(default)]
+    pub home: Home,
 }
 
 impl NodeSpec {
@@ -64,7 +68,14 @@ impl NodeSpec {
             grace: grace(),
             has_agent_inside: false,
             begins: true,
+            home: Home::default(),
         }
+    }
+
+    /// Gives the jobs of its configuration and of the variants of that; some come twice.
+    pub fn jobs(&self) -> impl Iterator<Item = &Arc<Job>> {
+        let variants = self.home.variants.values().flat_map(|config| &config.jobs);
+        self.config.jobs.iter().chain(variants)
     }
 
     pub(crate) fn setup(&self, seed: u64) -> NodeSetup {
@@ -108,6 +119,9 @@ pub struct Setting {
     /// The Consul that they share, if there is one.
     #[serde(default)]
     pub consul: Option<ConsulSpec>,
+    /// Programs, databases and clients.
+    #[serde(default)]
+    pub applications: Applications,
     /// Prepares every engine; tests plant defects here.
     #[serde(skip)]
     pub prepare: Option<Prepare>,
@@ -126,7 +140,7 @@ impl Setting {
         let nodes = vec![NodeSpec::new(name, config)];
         let manners = Manners::of(&nodes);
         let consul = ConsulSpec::needed_by(&nodes);
-        Setting { nodes, manners, consul, prepare: None }
+        Setting { nodes, manners, consul, ..Setting::default() }
     }
 
     /// Finds a node by name.

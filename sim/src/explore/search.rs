@@ -1,6 +1,7 @@
 //! The search: seeds, several at a time, the same result however many at a time.
 
-use std::collections::BTreeSet;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +10,11 @@ use crate::explore::manner::{Manners, Span};
 use crate::explore::perform::{Performance, PlannedParts, perform};
 use crate::explore::plan::{Casting, Deed, Plan, Setting, When};
 use crate::explore::swarm::{FaultCounts, FaultSet, Limits, Swarm};
+use crate::program::cue::Told;
 use crate::property::{Breach, Judge, Suite};
 use crate::random::{Random, mix};
-use crate::tap::{Level, Seen};
+use crate::script::Draws;
+use crate::tap::{Level, Line, Seen};
 use crate::trace::{Divergence, first_difference};
 use crate::world::Action;
 use steersman_engine::Time;
@@ -279,16 +282,41 @@ impl Search {
 /// Lists the processes that did not behave in the ordinary way.
 fn castings_of(setting: &Setting, performance: &Performance) -> Vec<Casting> {
     let manners: &Manners = &setting.manners;
-    let castings = performance.lines.iter().filter_map(|line| {
+    let mut draws = draws_of(&performance.lines);
+    let castings = performance.lines.iter().enumerate().filter_map(|(place, line)| {
         let Seen::Cast(run, nth, job, script) = &line.seen else { return None };
         let node = setting.nodes.get(line.node.index())?.name.clone();
-        if **script == manners.ordinary(&(node.clone(), job.clone(), run.kind), line.at) {
+        let mut script = (**script).clone();
+        if script.draws != Draws::Shortest {
+            script.draws = draws.remove(&place).map_or(Draws::Shortest, Draws::Listed);
+        }
+        if script == manners.ordinary(&(node.clone(), job.clone(), run.kind), line.at) {
             return None;
         }
         let (job, kind, nth) = (job.clone(), run.kind, *nth);
-        Some(Casting { node, job, kind, nth, script: (**script).clone() })
+        Some(Casting { node, job, kind, nth, script })
     });
     castings.collect()
+}
+
+/// Lists the times that programs drew, by the line in which their process got its part.
+fn draws_of(lines: &[Line]) -> BTreeMap<usize, BTreeMap<u32, Duration>> {
+    let mut places = BTreeMap::new();
+    let mut draws: BTreeMap<usize, BTreeMap<u32, Duration>> = BTreeMap::new();
+    for (place, line) in lines.iter().enumerate() {
+        match &line.seen {
+            Seen::Cast(run, ..) => {
+                places.insert((line.node, *run), place);
+            }
+            Seen::Told(run, Told::Drawn(nth, time)) => {
+                if let Some(place) = places.get(&(line.node, *run)) {
+                    draws.entry(*place).or_default().insert(*nth, *time);
+                }
+            }
+            _ => {}
+        }
+    }
+    draws
 }
 
 /// Runs a plan again.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::property::server::Servers;
 use crate::property::view::{JobView, NodeView, Stage, View};
 
 /// Something that is or is not, at an instant.
@@ -31,6 +32,8 @@ pub enum Expression {
         /// In which state.
         state: State,
     },
+    /// A number of servers of a database in a state.
+    Servers(Servers),
     /// A named expression.
     Named(Arc<str>, Arc<Expression>),
 }
@@ -53,7 +56,7 @@ pub enum Compare {
 }
 
 impl Compare {
-    fn holds(self, left: u32, right: u32) -> bool {
+    pub(crate) fn holds(self, left: u32, right: u32) -> bool {
         match self {
             Compare::Less => left < right,
             Compare::AtMost => left <= right,
@@ -149,6 +152,7 @@ impl Expression {
             Expression::Or(parts) => parts.iter().any(|part| part.holds(view)),
             Expression::Not(part) => !part.holds(view),
             Expression::Named(_, part) => part.holds(view),
+            Expression::Servers(servers) => servers.holds(view),
             Expression::Count { subject, state, compare, number } => {
                 compare.holds(subject.count(*state, view).0, *number)
             }
@@ -156,6 +160,19 @@ impl Expression {
                 let (holding, all) = subject.count(*state, view);
                 holding == all && all > 0
             }
+        }
+    }
+
+    /// Lists the databases that it speaks of.
+    pub fn databases(&self) -> Vec<Arc<str>> {
+        match self {
+            Expression::And(parts) | Expression::Or(parts) => {
+                parts.iter().flat_map(Expression::databases).collect()
+            }
+            Expression::Not(part) => part.databases(),
+            Expression::Named(_, part) => part.databases(),
+            Expression::Servers(servers) => vec![servers.database.clone()],
+            Expression::Count { .. } | Expression::Every { .. } => Vec::new(),
         }
     }
 
@@ -167,6 +184,7 @@ impl Expression {
             }
             Expression::Not(part) => part.needs(),
             Expression::Named(_, part) => part.needs(),
+            Expression::Servers(servers) => vec![servers.need()],
             Expression::Count { subject, compare, number, .. } => {
                 let least = match compare {
                     Compare::AtLeast | Compare::Equal => *number,

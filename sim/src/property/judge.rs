@@ -37,6 +37,16 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Lists the databases that it speaks of.
+    pub fn databases(&self) -> Vec<Arc<str>> {
+        match self {
+            Rule::Always(one, _) | Rule::Eventually(one, _) | Rule::Sometimes(one) => {
+                one.databases()
+            }
+            Rule::LeadsTo(one, other, _) => [one.databases(), other.databases()].concat(),
+        }
+    }
+
     /// Lists what it speaks of, and how many of each there must be for it to mean anything.
     pub fn subjects(&self) -> Vec<(Subject, u32)> {
         match self {

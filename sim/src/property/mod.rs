@@ -4,6 +4,7 @@ pub mod expression;
 pub mod judge;
 mod opposite;
 mod parse;
+pub mod server;
 pub mod source;
 pub mod view;
 

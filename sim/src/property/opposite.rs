@@ -19,7 +19,7 @@ fn canonical(expression: &Expression) -> Expression {
             let (compare, number) = plain(*compare, *number);
             Expression::Count { subject: subject.clone(), state: *state, compare, number }
         }
-        Expression::Every { .. } => expression.clone(),
+        Expression::Every { .. } | Expression::Servers(_) => expression.clone(),
     }
 }
 

@@ -6,6 +6,7 @@
 //! not        = "not" not | "(" expression ")" | atom
 //! atom       = [ "any" | "every" | "no" | COUNT COMPARE ] SUBJECT "is" [ "not" ] STATE | NAME
 //! SUBJECT    = JOB | NODE "/" JOB | "node" NODE        (`*` stands for any letters)
+//!            | "database" NAME [ "on" NODE ]
 //! COUNT      = "count" "(" SUBJECT "is" STATE ")"
 //! ```
 
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::property::expression::{Compare, Expression, Owner, State, Subject};
+use crate::property::server::{Quantity, ServerState, Servers};
 
 /// Why a text is no expression, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +158,9 @@ impl<'t> Parser<'t> {
     fn atom(&mut self) -> Result<Expression, ParseError> {
         let first = self.next("a condition")?;
         match first.text {
+            "any" | "no" | "every" | "all" | "database" | "count" if self.is_database(first) => {
+                self.servers(first)
+            }
             "any" => self.counted(Compare::AtLeast, 1),
             "no" => self.counted(Compare::Equal, 0),
             "every" | "all" => {
@@ -192,6 +197,12 @@ impl<'t> Parser<'t> {
         self.expect("(")?;
         let (subject, state, _) = self.state_of()?;
         self.expect(")")?;
+        let (compare, number) = self.compared()?;
+        Ok(Expression::Count { subject, state, compare, number })
+    }
+
+    /// Reads a comparison with a number.
+    fn compared(&mut self) -> Result<(Compare, u32), ParseError> {
         let sign = self.next("a comparison")?;
         let compare = match sign.text {
             "<" => Compare::Less,
@@ -209,7 +220,54 @@ impl<'t> Parser<'t> {
         let value = number.text.parse().map_err(|_| {
             number.error(format!("cannot read `{}` as a number", number.text), None)
         })?;
-        Ok(Expression::Count { subject, state, compare, number: value })
+        Ok((compare, value))
+    }
+
+    /// Tells whether a condition is about a database; a job may be called that as well.
+    fn is_database(&self, first: Token<'t>) -> bool {
+        let ahead = usize::from(first.text == "count");
+        let word = |nth: usize| self.tokens.get(self.at + nth).map(|token| token.text);
+        match first.text {
+            "database" => word(0).is_some_and(|word| word != "is"),
+            _ => word(ahead) == Some("database") && word(ahead + 1) != Some("is"),
+        }
+    }
+
+    fn servers(&mut self, first: Token<'t>) -> Result<Expression, ParseError> {
+        if first.text == "count" {
+            self.expect("(")?;
+        }
+        if first.text != "database" {
+            self.expect("database")?;
+        }
+        let database = Arc::from(self.next("the name of a database")?.text);
+        let node = match self.take("on") {
+            true => Arc::from(self.next("the name of a node")?.text),
+            false => Arc::from("*"),
+        };
+        self.expect("is")?;
+        let negated = self.take("not");
+        let word = self.next("a state")?;
+        let found = ServerState::ALL.iter().find(|state| state.as_str() == word.text);
+        let Some(state) = found.copied() else {
+            let all: Vec<_> = ServerState::ALL.iter().map(|state| state.as_str()).collect();
+            let help = format!("there are: {}", all.join(", "));
+            let message = format!("cannot find the state `{}` of a database", word.text);
+            return Err(word.error(message, Some(&help)));
+        };
+        let (quantity, negated) = match first.text {
+            "count" => {
+                self.expect(")")?;
+                let (compare, number) = self.compared()?;
+                (Quantity::Count(compare, number), false)
+            }
+            "every" | "all" if negated => (Quantity::Count(Compare::Equal, 0), false),
+            "every" | "all" => (Quantity::Every, false),
+            "no" => (Quantity::Count(Compare::Equal, 0), negated),
+            _ => (Quantity::Count(Compare::AtLeast, 1), negated),
+        };
+        let servers = Expression::Servers(Servers { database, node, state, quantity });
+        Ok(if negated { Expression::Not(Box::new(servers)) } else { servers })
     }
 
     fn state_of(&mut self) -> Result<(Subject, State, bool), ParseError> {
@@ -261,6 +319,9 @@ mod tests {
             "count(db-*/mysql is running) <= 1",
             "every web is healthy",
             "no db/* is failed",
+            "count(database mysql is accepting) <= 1",
+            "no database mysql on db-* is astray and database mysql is converged",
+            "database is running",
         ] {
             parse(text, &facts).expect(text);
         }
@@ -270,6 +331,7 @@ mod tests {
     fn trouble_has_a_place_and_a_way_out() {
         let facts = Names::new();
         let cases = [
+            ("database sql is prmary", 16, 22, "cannot find the state `prmary` of a database"),
             ("app is runing", 7, 13, "cannot find the state `runing`"),
             ("app is", 6, 6, "cannot find a state: the expression ends here"),
             ("app", 0, 3, "cannot find a fact named `app`"),

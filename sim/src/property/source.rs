@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::property::expression::{Compare, Expression};
 use crate::property::judge::{Property, Rule, Suite};
 use crate::property::parse::{Names, ParseError, parse};
+use crate::property::server::{Quantity, Servers};
 
 /// One property as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,6 +173,12 @@ fn at_most_one(text: &str, facts: &Names) -> Result<Expression, ParseError> {
     match parse(text, facts)? {
         Expression::Count { subject, state, compare: Compare::AtLeast, number: 1 } => {
             Ok(Expression::Count { subject, state, compare: Compare::AtMost, number: 1 })
+        }
+        Expression::Servers(servers)
+            if servers.quantity == Quantity::Count(Compare::AtLeast, 1) =>
+        {
+            let quantity = Quantity::Count(Compare::AtMost, 1);
+            Ok(Expression::Servers(Servers { quantity, ..servers }))
         }
         _ => Err(ParseError {
             start: 0,

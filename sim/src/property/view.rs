@@ -8,6 +8,7 @@ use steersman_engine::input::ExitStatus;
 use steersman_engine::{Code, Effect, Event, RunId, RunKind, Source, Time};
 
 use crate::agenda::NodeId;
+use crate::database::{Database, Truth};
 use crate::observer::Fact;
 use crate::tap::{Line, Seen};
 use crate::world::{Action, World};
@@ -17,6 +18,21 @@ use crate::world::{Action, World};
 pub struct View {
     /// The nodes, by number.
     pub nodes: Vec<NodeView>,
+    /// The databases.
+    pub databases: Vec<DatabaseView>,
+}
+
+/// What is true of a database: of it alone the truth is known.
+#[derive(Clone, Debug)]
+pub struct DatabaseView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whose health says that a node is the primary, as a pattern.
+    pub primary: Option<Arc<str>>,
+    /// Whose health says that a node is a replica, as a pattern.
+    pub replica: Option<Arc<str>>,
+    /// What is true.
+    pub truth: Arc<Truth>,
 }
 
 /// What is known of a node.
@@ -87,11 +103,24 @@ impl View {
             over: node.exit().map(|(_, status)| status),
             ..NodeView::default()
         };
-        View { nodes: world.nodes().map(node).collect() }
+        let database = |database: &Database| DatabaseView {
+            name: database.spec.name.clone(),
+            primary: database.spec.primary.clone(),
+            replica: database.spec.replica.clone(),
+            truth: database.truth().clone(),
+        };
+        let databases = world.databases().iter().map(database).collect();
+        View { nodes: world.nodes().map(node).collect(), databases }
     }
 
     /// Takes in one line.
     pub fn take_in(&mut self, world: &World, line: &Line) {
+        if let Seen::Truth(nth, truth) = &line.seen {
+            if let Some(database) = self.databases.get_mut(usize::from(*nth)) {
+                database.truth = truth.clone();
+            }
+            return;
+        }
         let id = line.node;
         let Some(view) = self.nodes.get_mut(id.index()) else { return };
         match &line.seen {
@@ -113,7 +142,12 @@ impl View {
             }
             Seen::Killed => view.end(ExitStatus::Signal(9).code()),
             Seen::Born(config) => view.begin_life(config),
-            Seen::Action(_) | Seen::Input(..) | Seen::Digest(_) | Seen::Cast(..) => {}
+            Seen::Action(_)
+            | Seen::Input(..)
+            | Seen::Digest(_)
+            | Seen::Cast(..)
+            | Seen::Told(..)
+            | Seen::Truth(..) => {}
         }
     }
 }

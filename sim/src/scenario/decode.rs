@@ -1,5 +1,6 @@
 //! From the text of a scenario to the scenario.
 
+mod applications;
 mod consul;
 mod deeds;
 mod parts;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use steersman_engine::config::Config;
 use steersman_engine::front::document::{Document, Tree, TreeValue, suggestion};
 use steersman_engine::front::{self, Diagnostic, Interface, Interfaces, Surroundings};
+
+pub(super) use applications::{CLIENT, DATABASE, STEP};
 
 use super::block::{Block, Reader};
 use super::keys::{AGENT_PLACES, CLOCK, LIMITS, NODE, RESTARTS, TOP};
@@ -69,6 +72,7 @@ impl Decoder<'_> {
             self.processes(processes, &mut manners);
         }
         let consul = self.consul(top.get("consul"));
+        let applications = self.applications(&top);
         let scripted = top.get("faults").map(|faults| self.faults(faults)).unwrap_or_default();
         let faults = top.get("swarm").map_or(FaultSet::EVERY, |swarm| self.swarm(swarm));
         let limits = top.get("limits").map(|limits| self.limits(limits)).unwrap_or_default();
@@ -76,10 +80,12 @@ impl Decoder<'_> {
         self.limit_storms(&mut source);
         let suite = self.compile(&source, &spans)?;
         self.check_sense(&suite, &spans, limits);
+        self.check_databases(&suite, &spans, &applications);
+        self.check_parts(&manners, &applications, &top);
         let title = top.get("title").and_then(|title| self.reader.text(title, "`title`"));
         let title = title.unwrap_or(self.file).to_owned();
         let nodes = core::mem::take(&mut self.nodes);
-        let setting = Setting { nodes, manners, consul, prepare: None };
+        let setting = Setting { nodes, manners, consul, applications, prepare: None };
         let warnings = core::mem::take(&mut self.warnings);
         let suite = Arc::new(suite);
         let is_plain = false;
@@ -134,8 +140,9 @@ impl Decoder<'_> {
 
     fn node(&mut self, name: &str, config: &Tree, block: &Block<'_>, begins: bool) {
         let index = self.nodes.len();
+        let home = self.home(name, config, block, index);
         let Some(config) = self.config(name, config, block, index) else { return };
-        let mut node = NodeSpec { begins, ..NodeSpec::new(name, config) };
+        let mut node = NodeSpec { begins, home, ..NodeSpec::new(name, config) };
         self.container(block, &mut node);
         if let Some(clock) = block.get("clock")
             && let Some(clock) = self.reader.open(clock, CLOCK, &format!("the clock of {name}"))
@@ -193,11 +200,15 @@ impl Decoder<'_> {
         index: usize,
     ) -> Option<Config> {
         let around = self.surroundings(name, block, index);
+        self.config_in(tree, &around)
+    }
+
+    fn config_in(&mut self, tree: &Tree, around: &Surroundings) -> Option<Config> {
         let loaded = match &tree.value {
             TreeValue::Text(path) => {
                 let path = beside(self.file, path);
                 match (self.read)(&path) {
-                    Ok(text) => front::load(&path, &text, &around),
+                    Ok(text) => front::load(&path, &text, around),
                     Err(reason) => {
                         let message = format!("cannot read {path}: {reason}");
                         self.reader.blame("bad-value", tree.span, message, None);
@@ -205,7 +216,7 @@ impl Decoder<'_> {
                     }
                 }
             }
-            _ => front::load(self.file, &blanked(self.text, tree.span), &around),
+            _ => front::load(self.file, &blanked(self.text, tree.span), around),
         };
         match loaded {
             Ok(loaded) => {
@@ -227,18 +238,7 @@ impl Decoder<'_> {
         let mut env = BTreeMap::new();
         env.insert(String::from("HOSTNAME"), name.to_owned());
         if let Some(own) = block.get("env") {
-            for (name, _, value) in self.reader.members(own, "`env`").unwrap_or_default() {
-                let text = match &value.value {
-                    TreeValue::Text(text) => text.clone(),
-                    TreeValue::Number(number) => number.to_string(),
-                    TreeValue::Bool(value) => value.to_string(),
-                    _ => {
-                        self.reader.text(value, &format!("`{name}` of `env`"));
-                        continue;
-                    }
-                };
-                env.insert(name.to_owned(), text);
-            }
+            env.extend(self.environment(own));
         }
         let nth = u8::try_from(index % 250).unwrap_or(0) + 1;
         let interface = |name: &str, address| Interface { name: name.to_owned(), address };

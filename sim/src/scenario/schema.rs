@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::block::Key;
+use super::decode::{CLIENT, DATABASE, STEP};
 use super::keys::{
     ACTIONS, AGENT_PLACES, CHECK, CLOCK, CONSUL, FAULT, LIMITS, NODE, PROCESS, PROPERTY, RESTARTS,
     TOP, WAYS,
@@ -15,6 +16,9 @@ pub fn schema() -> Value {
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("steersman scenario");
     schema["required"] = json!(["nodes"]);
+    // Steps hold steps.
+    let step = json!({ "oneOf": [{ "type": "string" }, block(STEP)] });
+    schema["$defs"] = json!({ "step": step });
     schema
 }
 
@@ -42,6 +46,12 @@ fn kind(kind: &str) -> Value {
         "exit" => json!({ "type": ["integer", "string", "object"] }),
         "spells" => json!({ "type": "array", "items": pair() }),
         "texts" => named(json!({ "type": ["string", "number", "boolean"] })),
+        "variants" => named(self::kind("texts")),
+        "databases" => named(block(DATABASE)),
+        "clients" => named(block(CLIENT)),
+        "programs" => named(self::kind("steps")),
+        "steps" => json!({ "type": "array", "items": { "$ref": "#/$defs/step" } }),
+        "handlers" => json!({ "oneOf": [self::kind("steps"), named(self::kind("steps"))] }),
         "config" => json!({ "type": ["string", "object"] }),
         "strings" => named(json!({ "type": "string" })),
         "counts" => named(json!({ "type": "integer", "minimum": 0, "maximum": 1000 })),

@@ -4,6 +4,7 @@
 //! Nothing is taken from a list of draws: processes are known by node, job and number, and what is
 //! done from outside is tied to what it followed, so that taking one thing away moves no other.
 
+mod draws;
 mod simpler;
 
 use core::time::Duration;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use steersman_engine::config::{Config, SourceName, Trigger};
-use steersman_engine::{Input, Time};
+use steersman_engine::{Input, RunKind, Time};
 
 use crate::explore::plan::{Anchor, Casting, Deed, Plan, Point, Setting, When};
 use crate::explore::{Performance, replay};
@@ -19,6 +20,7 @@ use crate::property::expression::fits;
 use crate::property::{Breach, Subject, Suite};
 use crate::script::Script;
 use crate::tap::{Level, Line, Seen};
+use draws::length;
 use simpler::{TIMES, rounder, simpler};
 
 /// A failing run, made small.
@@ -125,10 +127,9 @@ impl Shrinker {
             let nodes = setting.nodes.iter().filter(|node| fits(&subject.node, &node.name));
             let count = match &subject.job {
                 None => nodes.count(),
-                Some(job) => nodes
-                    .flat_map(|node| &node.config.jobs)
-                    .filter(|it| fits(job, &it.name))
-                    .count(),
+                Some(job) => {
+                    nodes.flat_map(|node| node.jobs()).filter(|it| fits(job, &it.name)).count()
+                }
             };
             count >= *least as usize
         })
@@ -188,6 +189,7 @@ impl Shrinker {
         self.drop_checks();
         self.lower_numbers();
         self.simplify_castings();
+        self.shorten_draws();
         self.shorten_deeds();
         self.lower_anchors();
     }
@@ -211,15 +213,31 @@ impl Shrinker {
             while index > 0 {
                 index -= 1;
                 let config = &self.setting.nodes[node].config;
-                if index >= config.jobs.len() || is_awaited(config, index) {
+                if index >= config.jobs.len()
+                    || is_awaited(config, index)
+                    || self.is_programmed(node, index)
+                {
                     continue;
                 }
                 let mut setting = self.setting.clone();
-                setting.nodes[node].config.jobs.remove(index);
+                let gone = setting.nodes[node].config.jobs.remove(index);
+                for other in setting.nodes[node].home.variants.values_mut() {
+                    other.jobs.retain(|job| job.name != gone.name);
+                }
                 let plan = self.plan.clone();
                 self.keep_if_failing(Some(setting), plan);
             }
         }
+    }
+
+    /// Tells whether a job or its check does a program: what it does is what the run is about.
+    fn is_programmed(&self, node: usize, index: usize) -> bool {
+        let node = &self.setting.nodes[node];
+        let Some(job) = node.config.jobs.get(index) else { return false };
+        [RunKind::Main, RunKind::Check].into_iter().any(|kind| {
+            let role = (node.name.clone(), job.name.clone(), kind);
+            self.setting.manners.find(&role).is_some_and(|manner| manner.program.is_some())
+        })
     }
 
     fn drop_checks(&mut self) {
@@ -227,7 +245,8 @@ impl Shrinker {
             for index in 0..self.setting.nodes[node].config.jobs.len() {
                 let job = &self.setting.nodes[node].config.jobs[index];
                 let is_spoken_of = self.is_spoken_of(&self.setting.nodes[node].name, &job.name);
-                if job.health.is_none() || job.service.is_some() || is_spoken_of {
+                let is_needed = job.service.is_some() || self.is_programmed(node, index);
+                if job.health.is_none() || is_needed || is_spoken_of {
                     continue;
                 }
                 let mut setting = self.setting.clone();
@@ -378,19 +397,6 @@ impl Shrinker {
             }
         }
     }
-}
-
-/// How long everything in a plan takes, in nanoseconds.
-fn length(plan: &Plan) -> u128 {
-    let deeds = plan.deeds.iter().map(|deed| match &deed.when {
-        When::At(at) => u128::from(at.0),
-        When::After { delay, .. } => delay.as_nanos(),
-    });
-    let castings = plan.castings.iter().flat_map(|casting| {
-        let mut script = casting.script.clone();
-        TIMES.map(|part| part(&mut script).map_or(0, |time| time.as_nanos()))
-    });
-    deeds.sum::<u128>() + castings.sum::<u128>()
 }
 
 fn is_played(setting: &Setting, performance: &Performance, casting: &Casting) -> bool {

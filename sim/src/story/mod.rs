@@ -69,6 +69,8 @@ pub enum LaneKind {
     Lock,
     /// A link of the network.
     Link,
+    /// The server of a database.
+    Database,
 }
 
 impl LaneKind {
@@ -81,6 +83,7 @@ impl LaneKind {
             LaneKind::Service => "service",
             LaneKind::Lock => "lock",
             LaneKind::Link => "link",
+            LaneKind::Database => "database",
         }
     }
 }

@@ -8,7 +8,7 @@ use steersman_engine::effect::{Changes, DropReason, Message, ShutdownCause, Stop
 use steersman_engine::event::SignalName;
 use steersman_engine::input::{Control, ExitStatus};
 
-use crate::script::{Life, Reaction, Script, Start};
+use crate::script::{Draws, Life, Reaction, Script, Start};
 
 pub(super) fn ended(status: ExitStatus) -> String {
     match status {
@@ -260,6 +260,12 @@ pub(crate) fn difference(script: &Script, ordinary: &Script) -> Vec<String> {
     }
     if script.output != ordinary.output && !script.output.is_empty() {
         parts.push(format!("says \"{}\"", script.output));
+    }
+    if let Draws::Listed(list) = &script.draws
+        && script.draws != ordinary.draws
+    {
+        let times: Vec<_> = list.values().map(|time| duration(*time)).collect();
+        parts.push(format!("takes its time ({})", times.join(", ")));
     }
     parts
 }

@@ -1,9 +1,10 @@
 //! Tells a story from lines: of a simulated run, or of a recorded one.
 
+mod applications;
 mod recording;
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use steersman_engine::config::{Config, Name};
@@ -31,6 +32,9 @@ pub struct Teller {
     manners: Manners,
     lanes: BTreeMap<(usize, LaneKind, Box<str>), usize>,
     open: BTreeMap<(usize, bool), usize>,
+    databases: Vec<applications::DatabaseTale>,
+    /// What checks have said, by node and job: once is enough.
+    heard: BTreeSet<(usize, JobId, bool, Box<str>)>,
     quiet_checks: u64,
     dropped: u64,
 }
@@ -73,6 +77,8 @@ impl Teller {
             manners,
             lanes: BTreeMap::new(),
             open: BTreeMap::new(),
+            databases: Vec::new(),
+            heard: BTreeSet::new(),
             quiet_checks: 0,
             dropped: 0,
         };
@@ -124,6 +130,8 @@ impl Teller {
             Seen::Fact(fact) => self.on_fact(line.at, node, *fact),
             Seen::Killed => self.on_killed(line.at, node),
             Seen::Born(config) => self.on_born(line.at, node, config),
+            Seen::Told(run, told) => self.on_told(line.at, node, *run, told),
+            Seen::Truth(nth, truth) => self.on_truth(line.at, *nth, truth),
             Seen::Cast(run, _, job, script) => {
                 let name = self.nodes[node].name.clone();
                 let ordinary = self.manners.ordinary(&(name, job.clone(), run.kind), line.at);
@@ -222,6 +230,7 @@ impl Teller {
             | Action::EndJob(..)
             | Action::Move(_)
             | Action::Crash
+            | Action::Way { .. }
             | Action::StopContainer(_)
             | Action::StartContainer
             | Action::Freeze
@@ -422,7 +431,8 @@ impl Teller {
 pub fn tell_plan(title: &str, setting: &Setting, plan: &Plan, suite: &Arc<Suite>) -> Story {
     let performance = replay(setting, plan, suite, Level::Everything);
     let nodes = setting.nodes.iter().map(|node| (&*node.name, &node.config));
-    let mut teller = Teller::new(title, nodes, setting.manners.clone());
+    let databases = setting.applications.databases.iter().map(|database| database.name.clone());
+    let mut teller = Teller::new(title, nodes, setting.manners.clone()).with_databases(databases);
     performance.lines.iter().for_each(|line| teller.listen(line));
     teller.finish(performance.breach.as_ref())
 }

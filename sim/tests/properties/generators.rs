@@ -161,6 +161,7 @@ pub(crate) fn script() -> impl Strategy<Value = Script> {
             killed_after,
             leaves,
             output: Arc::from("output"),
+            ..Script::endless()
         },
     )
 }

@@ -124,7 +124,7 @@ fn crowd() -> Story {
     let config = Config { jobs, ..Config::default() };
     let nodes = (1..=6).map(|nth| NodeSpec::new(&format!("node-{nth}"), config.clone()));
     let nodes: Vec<NodeSpec> = nodes.collect();
-    let setting = Setting { manners: Manners::of(&nodes), nodes, consul: None, prepare: None };
+    let setting = Setting { manners: Manners::of(&nodes), nodes, ..Setting::default() };
     let limits = Limits { trouble: Duration::from_secs(8), settle: Duration::from_secs(10) };
     let search = Search { setting: Arc::new(setting), limits, ..search(None, 1) };
     tell_plan("a crowd", &search.setting, &search.plan_of(3), &search.suite)

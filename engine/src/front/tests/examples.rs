@@ -15,10 +15,18 @@ pub(super) fn examples() -> Vec<(String, String)> {
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "json5"))
         .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()))
+        .filter(|(file, text)| !is_scenario(file, text))
         .collect();
     files.sort();
     assert!(files.len() >= 9, "only {} examples", files.len());
     files
+}
+
+/// Tells a scenario from a configuration: it has nodes. Scenarios are checked where they are read.
+fn is_scenario(file: &str, text: &str) -> bool {
+    let Ok((_, tree)) = super::document::Document::read(file, text) else { return false };
+    let super::document::TreeValue::Object(members) = tree.value else { return false };
+    members.iter().any(|(key, _)| key.value == super::document::TreeValue::Text("nodes".into()))
 }
 
 const PLAUSIBLE: &[(&str, &str)] = &[

@@ -84,6 +84,12 @@ impl Decoder<'_> {
             }
             "crash" => vec![(NOW, Action::EndJob(self.job(wanted)?, ExitStatus::Signal(9)))],
             "pause" => vec![(NOW, Action::Pause), (ends, Action::Resume)],
+            "part" => {
+                let peer = self.needed(block, "peer", "part")?;
+                let with: Arc<str> = Arc::from(self.reader.text(peer, "`peer` of a fault")?);
+                let way = |is_open| Action::Way { with: with.clone(), is_open };
+                vec![(NOW, way(false)), (ends, way(true))]
+            }
             "clock-step" => {
                 let by = self.figure(block, "by", 1e9).unwrap_or(3600.0);
                 vec![(NOW, Action::StepWall((by * 1000.0) as i64))]

@@ -58,6 +58,10 @@ impl Decoder<'_> {
             Some(run) => self.reader.span(run, &label("run")).map(Some),
             None => None,
         };
+        if let Some(program) = block.get("program") {
+            manner.program = self.reader.text(program, &label("program")).map(Arc::from);
+            manner.ways = vec![(1, Way::Endless)];
+        }
         let ends = block.get("exit").map(|exit| self.ends(exit, &label("exit")));
         if run.is_some() || ends.is_some() {
             let after = run.unwrap_or(Some(Span::exactly(Duration::from_millis(100))));
@@ -136,6 +140,10 @@ impl Decoder<'_> {
         let bad = Way::Ends { after, status: ExitStatus::Code(1) };
         let fails = check.get("fails").and_then(|it| self.reader.share(it, "`fails`")).unwrap_or(0);
         manner.ways = vec![(1_000_000 - fails, good), (fails, bad)];
+        if let Some(program) = check.get("program") {
+            manner.program = self.reader.text(program, "`program`").map(Arc::from);
+            manner.ways = vec![(1_000_000 - fails, Way::Endless), (fails, bad)];
+        }
         if let Some(output) = check.get("output").and_then(|it| self.reader.text(it, "`output`")) {
             manner.output = Arc::from(output);
         }

@@ -113,7 +113,7 @@ impl Decoder<'_> {
                         .nodes
                         .iter()
                         .filter(node)
-                        .any(|node| node.config.jobs.iter().any(|it| fits(job, &it.name))),
+                        .any(|node| node.jobs().any(|it| fits(job, &it.name))),
                 };
                 if !is_there && !self.nodes.is_empty() {
                     let what = match &subject.job {
@@ -121,7 +121,7 @@ impl Decoder<'_> {
                         Some(job) if &*subject.node == "*" => job.to_string(),
                         Some(job) => format!("{}/{job}", subject.node),
                     };
-                    let jobs = self.nodes.iter().flat_map(|node| &node.config.jobs);
+                    let jobs = self.nodes.iter().flat_map(NodeSpec::jobs);
                     let mut names: Vec<&str> = jobs.map(|job| &*job.name).collect();
                     names.sort_unstable();
                     names.dedup();

@@ -6,6 +6,7 @@ use steersman_engine::front::document::{Tree, TreeValue, suggestion};
 
 use super::Decoder;
 use super::deeds::Wanted;
+use crate::explore::perform::PRIMARY_OF;
 use crate::explore::{Fault, FaultSet, NodeSpec, Scripted};
 use crate::property::expression::fits;
 use crate::scenario::keys::{FAULT, OF_CONSUL};
@@ -30,8 +31,7 @@ impl Decoder<'_> {
             };
             let node = block.get("node").and_then(|node| self.reader.text(node, "`node`"));
             let pattern = node.unwrap_or("*");
-            let nodes: Vec<NodeSpec> =
-                self.nodes.iter().filter(|node| fits(pattern, &node.name)).cloned().collect();
+            let nodes = self.targets(pattern);
             if nodes.is_empty() && !self.nodes.is_empty() {
                 let names: Vec<&str> = self.nodes.iter().map(|node| &*node.name).collect();
                 let help = suggestion(pattern, names.iter().copied());
@@ -52,6 +52,15 @@ impl Decoder<'_> {
             }
         }
         scripted
+    }
+
+    /// Lists the nodes of a fault; the primary of a database is known only when it happens.
+    fn targets(&self, pattern: &str) -> Vec<NodeSpec> {
+        if pattern.starts_with(PRIMARY_OF) {
+            let any = self.nodes.first().cloned();
+            return any.map(|any| NodeSpec { name: pattern.into(), ..any }).into_iter().collect();
+        }
+        self.nodes.iter().filter(|node| fits(pattern, &node.name)).cloned().collect()
     }
 
     pub(super) fn swarm(&mut self, tree: &Tree) -> FaultSet {
