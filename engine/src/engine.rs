@@ -48,7 +48,7 @@ pub struct Engine {
     pub(crate) slots: Vec<Slot>,
     /// The slots of the configuration in force, in its order.
     pub(crate) order: Vec<JobId>,
-    pub(crate) wiring: Wiring,
+    pub(crate) wiring: Arc<Wiring>,
     pub(crate) timers: Timers,
     pub(crate) queue: VecDeque<Event>,
     pub(crate) out: Vec<Effect>,
@@ -108,7 +108,7 @@ impl Engine {
             stage: Stage::New,
             slots: Vec::new(),
             order: Vec::new(),
-            wiring: Wiring::default(),
+            wiring: Arc::default(),
             timers: Timers::default(),
             queue: VecDeque::new(),
             out: Vec::new(),

@@ -11,6 +11,7 @@ extern crate alloc;
 
 mod base64;
 mod calendar;
+pub mod canonical;
 pub mod config;
 pub mod consul;
 mod control;

@@ -58,7 +58,7 @@ impl Engine {
     }
 
     fn rewire(&mut self) {
-        self.wiring = Wiring::new(&self.slots, &self.config.watches, &self.locks);
+        self.wiring = Arc::new(Wiring::new(&self.slots, &self.config.watches, &self.locks));
     }
 
     fn add_slot(&mut self, spec: Arc<Job>) -> JobId {

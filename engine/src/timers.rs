@@ -246,26 +246,12 @@ impl Timers {
             return None;
         }
         self.stop_key(key);
-        if key & WATCH_BIT != 0 {
-            let index = (key & !WATCH_BIT) as usize;
-            let watch = WatchId(u16::try_from(index / WATCH_TIMERS.len()).unwrap_or(u16::MAX));
-            let timer = WATCH_TIMERS.get(index % WATCH_TIMERS.len())?;
-            return Some(Due::Watch(watch, *timer));
-        }
-        if key & LOCK_BIT != 0 {
-            let index = (key & !LOCK_BIT) as usize;
-            let lock = LockId(u16::try_from(index / LOCK_TIMERS.len()).unwrap_or(u16::MAX));
-            let timer = LOCK_TIMERS.get(index % LOCK_TIMERS.len())?;
-            return Some(Due::Lock(lock, *timer));
-        }
-        let kind = key as usize % KINDS;
-        let row = key as usize / KINDS;
-        if row == 0 {
-            GLOBAL_TIMERS.get(kind).map(|timer| Due::Global(*timer))
-        } else {
-            let job = JobId(u16::try_from(row - 1).unwrap_or(u16::MAX));
-            JOB_TIMERS.get(kind).map(|timer| Due::Job(job, *timer))
-        }
+        due_of(key)
+    }
+
+    /// Gives every timer that is armed, in no particular order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Time, Due)> {
+        self.heap.iter().filter_map(|(at, key)| due_of(*key).map(|due| (*at, due)))
     }
 
     pub(crate) fn digest(&self) -> u64 {
@@ -365,6 +351,29 @@ impl Timers {
             _ => &mut self.lock_places,
         };
         places.get_mut(index)
+    }
+}
+
+fn due_of(key: u32) -> Option<Due> {
+    if key & WATCH_BIT != 0 {
+        let index = (key & !WATCH_BIT) as usize;
+        let watch = WatchId(u16::try_from(index / WATCH_TIMERS.len()).unwrap_or(u16::MAX));
+        let timer = WATCH_TIMERS.get(index % WATCH_TIMERS.len())?;
+        return Some(Due::Watch(watch, *timer));
+    }
+    if key & LOCK_BIT != 0 {
+        let index = (key & !LOCK_BIT) as usize;
+        let lock = LockId(u16::try_from(index / LOCK_TIMERS.len()).unwrap_or(u16::MAX));
+        let timer = LOCK_TIMERS.get(index % LOCK_TIMERS.len())?;
+        return Some(Due::Lock(lock, *timer));
+    }
+    let kind = key as usize % KINDS;
+    let row = key as usize / KINDS;
+    if row == 0 {
+        GLOBAL_TIMERS.get(kind).map(|timer| Due::Global(*timer))
+    } else {
+        let job = JobId(u16::try_from(row - 1).unwrap_or(u16::MAX));
+        JOB_TIMERS.get(kind).map(|timer| Due::Job(job, *timer))
     }
 }
 

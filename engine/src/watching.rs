@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::canonical;
 use crate::config::{Watch, WatchTarget};
 use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Owner, Reading};
 use crate::defect::Defect;
@@ -87,6 +88,31 @@ impl WatchState {
         hash = mix(hash, u64::from(self.nth) ^ self.asked_at.0.rotate_left(20));
         hash = mix(hash, self.announced.as_ref().map_or(0, digest_of));
         mix(hash, self.settling.as_ref().map_or(0, digest_of))
+    }
+
+    /// Gives a hash that leaves out names of requests and counts from `now`.
+    pub(crate) fn canonical(&self, now: Time) -> u64 {
+        let WatchState {
+            spec: _,
+            nth: _,
+            is_asking,
+            asked_at,
+            index,
+            attempt,
+            is_failing,
+            is_stale,
+            announced,
+            settling,
+            hash: _,
+        } = self;
+        let flags = u64::from(*is_asking)
+            | u64::from(*is_failing) << 1
+            | u64::from(*is_stale) << 2
+            | u64::from((*attempt).min(canonical::STEPS_TOLD_APART)) << 8;
+        let asked = if *is_asking { canonical::ago(*asked_at, now) } else { 0 };
+        let mut hash = mix(mix(flags, *index), asked);
+        hash = mix(hash, announced.as_ref().map_or(0, digest_of));
+        mix(hash, settling.as_ref().map_or(0, digest_of))
     }
 }
 

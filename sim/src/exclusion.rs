@@ -4,10 +4,12 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use steersman_engine::canonical::{ago, coarse};
 use steersman_engine::config::{Config, Name};
 use steersman_engine::{RunId, RunKind, Time};
 
 use crate::agenda::NodeId;
+use crate::random::mix;
 
 /// How long a supervisor that was held up may take to end what it should have ended meanwhile.
 const AWAKE_AFTER: Duration = Duration::from_millis(500);
@@ -148,6 +150,41 @@ impl Exclusion {
         self.excused
     }
 
+    /// Gives a hash of what decides later accusations; tokens count as they are.
+    pub(crate) fn canonical(&self, at: Time) -> u64 {
+        let Exclusion { jobs, tokens, terms, held, asked, caught, are_tokens_void, excused: _ } =
+            self;
+        let mut hash = mix(u64::from(*are_tokens_void));
+        if jobs.is_empty() {
+            // Without locks there is nothing to accuse anybody of.
+            return hash;
+        }
+        for ((node, _), token) in tokens {
+            hash = mix(hash ^ u64::from(node.0) ^ token.rotate_left(16));
+        }
+        for (kind, runs) in [(1_u64, asked), (2, caught)] {
+            for (node, run) in runs {
+                hash = mix(hash ^ kind << 48 ^ u64::from(node.0) << 32 ^ u64::from(run.job.0));
+            }
+        }
+        for term in terms.values() {
+            for (node, run) in term.live.keys() {
+                hash = mix(hash ^ u64::from(node.0) << 32 ^ u64::from(run.job.0));
+            }
+            if let Some((token, node)) = term.newest {
+                hash = mix(hash ^ u64::from(node.0) ^ token.rotate_left(32));
+            }
+        }
+        for (node, held) in held {
+            let until = match held {
+                Held::Now => 0,
+                Held::Until(until) => 1 + ago(*until, at).min(coarse_of(AWAKE_AFTER)),
+            };
+            hash = mix(hash ^ u64::from(node.0) << 40 ^ until);
+        }
+        hash
+    }
+
     fn token(&self, node: NodeId, lock: &str) -> Option<u64> {
         let name: String = lock
             .chars()
@@ -156,6 +193,10 @@ impl Exclusion {
         let variable = format!("CONTAINERPILOT_LOCK_{}_TOKEN", name.to_ascii_uppercase());
         self.tokens.get(&(node, Name::from(variable))).copied()
     }
+}
+
+fn coarse_of(duration: Duration) -> u64 {
+    coarse(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn is_excused(held: Option<Held>, at: Time, grace: Duration) -> bool {

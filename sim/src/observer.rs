@@ -173,6 +173,11 @@ impl Observer {
         self.oracle.violations()
     }
 
+    /// Puts what the oracle knows of a node into a hash that counts from now.
+    pub(crate) fn canonical(&self, id: NodeId, mono: Time, at: Time, jobs: &mut [u64]) -> u64 {
+        self.oracle.canonical(id, mono, at, jobs)
+    }
+
     /// Gives the tap, to be opened and drained.
     pub const fn tap(&mut self) -> &mut Tap {
         &mut self.tap

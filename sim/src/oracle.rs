@@ -1,6 +1,8 @@
 //! What must never happen, judged from what goes over the engine's boundary and from the truth
 //! about the processes. Shares no code with the engine.
 
+mod canonical;
+
 use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;

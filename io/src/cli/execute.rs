@@ -250,11 +250,12 @@ fn development_consul(_listen: &str) -> Outcomes {
 
 #[cfg(feature = "sim")]
 fn simulate(simulation: super::simulate::Simulation) -> Outcomes {
-    use steersman_sim::command::{Options, simulate};
+    use steersman_sim::command::{Options, Strategy, simulate};
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
         files: simulation.files,
         seeds: simulation.seeds,
+        strategy: Strategy::parse(&simulation.strategy).unwrap_or_default(),
         jobs: simulation.jobs.unwrap_or_else(processors),
         shard: simulation.shard,
         check_determinism: simulation.check_determinism,

@@ -14,6 +14,8 @@ pub struct Simulation {
     pub files: Vec<String>,
     /// Which seeds.
     pub seeds: Range<u64>,
+    /// How runs are chosen.
+    pub strategy: String,
     /// How many threads; as many as there are processors when absent.
     pub jobs: Option<usize>,
     /// Which share of the seeds, the index from 0.
@@ -27,6 +29,9 @@ pub struct Simulation {
     /// Where to write the trace.
     pub trace: Option<String>,
 }
+
+/// How runs can be chosen.
+const STRATEGIES: [&str; 4] = ["random", "pct", "exhaustive", "portfolio"];
 
 /// Gives the subcommand.
 pub(super) fn command() -> Command {
@@ -49,7 +54,7 @@ pub(super) fn command() -> Command {
         .arg(value("jobs", "N", "How many at a time; one for each processor when left out"))
         .arg(
             value("strategy", "NAME", "How runs are chosen")
-                .value_parser(PossibleValuesParser::new(["random"]))
+                .value_parser(PossibleValuesParser::new(STRATEGIES))
                 .default_value("random"),
         )
         .arg(value("shard", "I/N", "Only the I-th of N shares of the runs, from 1"))
@@ -72,6 +77,7 @@ pub(super) fn read(matches: &ArgMatches) -> Result<Simulation, Usage> {
     Ok(Simulation {
         files: matches.get_many::<String>("file").into_iter().flatten().cloned().collect(),
         seeds: seeds(&text("seeds").unwrap_or_default())?,
+        strategy: text("strategy").unwrap_or_default(),
         jobs: jobs.map(|jobs| usize::try_from(jobs).unwrap_or(usize::MAX).clamp(1, 1024)),
         shard: shard(text("shard").as_deref())?,
         check_determinism: matches.get_flag("check-determinism"),

@@ -3,6 +3,7 @@
 mod outputs;
 mod replay;
 mod report;
+mod strategies;
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -16,9 +17,11 @@ use steersman_engine::front::{self, Colours, Diagnostic, Surroundings};
 use steersman_engine::trace::Hex;
 
 pub use replay::{ReplayOptions, repeat};
+pub use strategies::Strategy;
 
-use crate::explore::{Found, FoundBreach, Progress, Search};
+use crate::explore::{Found, FoundBreach, Plan, Progress, Search, Setting};
 use crate::html;
+use crate::property::Suite;
 use crate::scenario::{self, Scenario};
 use crate::shrink::{Effort, Shrunk, shrink};
 use crate::story::{Story, tell_plan};
@@ -38,6 +41,8 @@ pub struct Options {
     pub files: Vec<String>,
     /// Which seeds.
     pub seeds: Range<u64>,
+    /// How runs are chosen.
+    pub strategy: Strategy,
     /// How many threads.
     pub jobs: usize,
     /// Which share of the seeds: `(index, count)`, the index from 0.
@@ -63,6 +68,7 @@ impl Default for Options {
         Options {
             files: Vec::new(),
             seeds: 0..1000,
+            strategy: Strategy::default(),
             jobs: 1,
             shard: (0, 1),
             check_determinism: false,
@@ -79,6 +85,8 @@ impl Default for Options {
 /// One breach with its smallest story.
 pub(crate) struct Case {
     pub(crate) found: FoundBreach,
+    /// How it was found, unless by a random run.
+    pub(crate) by: Option<&'static str>,
     pub(crate) shrunk: Shrunk,
     pub(crate) story: Story,
     pub(crate) trace: Option<String>,
@@ -147,11 +155,15 @@ fn search_one(
     };
     let progress = Progress::default();
     let began = Instant::now();
-    let found = watched(options, &search, &progress, err)?;
+    let outcome = strategies::go(options.strategy, &search);
+    let mut found = match options.strategy.is_random() || outcome.is_refused {
+        true => watched(options, &search, &progress, err)?,
+        false => Found::of(search.suite.properties.len()),
+    };
     let took = began.elapsed();
     let mut cases = Vec::new();
-    for breach in &found.breaches {
-        match case(options, file, scenario, &search, breach, pages) {
+    for (origin, breach) in origins(&search, &found, &outcome) {
+        match case(options, (file, scenario), origin, &breach, pages) {
             Ok(case) => cases.extend(case),
             Err(unwritten) => {
                 writeln!(err, "steersman: {unwritten}")?;
@@ -159,12 +171,38 @@ fn search_one(
             }
         }
     }
-    let report = report::Report { file, scenario, search: &search, found: &found, cases, took };
+    for (_, breach, _) in &outcome.leads {
+        found.note(breach);
+    }
+    let search = &search;
+    let report = report::Report { file, scenario, search, found: &found, outcome, cases, took };
     match options.json {
         true => writeln!(out, "{}", report.to_json(&progress))?,
         false => write!(out, "{}", report.to_text(&progress, options.story_colours))?,
     }
     Ok(if report.is_good() { GOOD } else { FAILED })
+}
+
+/// Lists every different breach with where it comes from; random runs come first.
+fn origins<'a>(
+    search: &'a Search,
+    found: &Found,
+    outcome: &'a strategies::Outcome,
+) -> Vec<(Origin<'a>, FoundBreach)> {
+    let mut origins: Vec<(Origin<'a>, FoundBreach)> = Vec::new();
+    for breach in &found.breaches {
+        let plan = search.plan_of(breach.seed);
+        let (setting, suite) = (&search.setting, &search.suite);
+        origins.push((Origin { by: None, setting, suite, plan }, breach.clone()));
+    }
+    for (by, breach, lead) in &outcome.leads {
+        if !origins.iter().any(|(_, known)| known.breach.is_like(&breach.breach)) {
+            let plan = lead.plan.clone();
+            let origin = Origin { by: Some(by), setting: &lead.setting, suite: &lead.suite, plan };
+            origins.push((origin, breach.clone()));
+        }
+    }
+    origins
 }
 
 /// Searches while somebody may be watching.
@@ -199,25 +237,36 @@ fn watched(
     })
 }
 
+/// Where a breach comes from.
+struct Origin<'a> {
+    by: Option<&'static str>,
+    setting: &'a Setting,
+    suite: &'a Arc<Suite>,
+    plan: Plan,
+}
+
 /// Shrinks one breach, tells it and writes it down.
 fn case(
     options: &Options,
-    file: &str,
-    scenario: &Scenario,
-    search: &Search,
+    (file, scenario): (&str, &Scenario),
+    origin: Origin<'_>,
     found: &FoundBreach,
     pages: &mut usize,
 ) -> Result<Option<Case>, String> {
-    let plan = search.plan_of(found.seed);
-    let Some(shrunk) = shrink(&search.setting, &plan, &search.suite, Effort::default()) else {
+    let Origin { by, setting, suite, plan } = origin;
+    let Some(shrunk) = shrink(setting, &plan, suite, Effort::default()) else {
         return Ok(None);
     };
-    let mut story = tell_plan(&scenario.title, &shrunk.setting, &shrunk.plan, &search.suite);
+    let mut story = tell_plan(&scenario.title, &shrunk.setting, &shrunk.plan, suite);
     *pages += 1;
     let trace = options.trace.as_deref().map(|name| numbered(name, *pages));
     let html = options.html.as_deref().map(|name| numbered(name, *pages));
     let seed = found.seed;
-    story.facts.push((String::from("found by"), format!("seed {seed} of {file}")));
+    let finder = match by {
+        Some(by) => format!("{by} of {file}"),
+        None => format!("seed {seed} of {file}"),
+    };
+    story.facts.push((String::from("found by"), finder));
     let (before, after) = shrunk.weight;
     let shrinking =
         format!("{before} things out of the ordinary to {after}, in {} runs", shrunk.replays);
@@ -242,12 +291,12 @@ fn case(
             breach: Some((Box::from(&*shrunk.breach.property), Box::from(&*shrunk.breach.what))),
             fingerprint: Hex(0),
         };
-        outputs::write(trace, |out| trace::write(out, header, &search.suite))?;
+        outputs::write(trace, |out| trace::write(out, header, suite))?;
     }
     if let Some(html) = &html {
         outputs::write(html, |out| out.write_all(html::page(&story).as_bytes()))?;
     }
-    Ok(Some(Case { found: found.clone(), shrunk, story, trace, html }))
+    Ok(Some(Case { found: found.clone(), by, shrunk, story, trace, html }))
 }
 
 /// Gives the name of the n-th file: `out.html`, `out-2.html`, …

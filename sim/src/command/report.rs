@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use steersman_engine::front::Colours;
 use steersman_engine::trace::Hex;
 
+use super::strategies::Outcome;
 use super::{Case, grouped};
 use crate::explore::{Fault, Found, Progress, Search};
 use crate::property::Rule;
@@ -21,6 +22,7 @@ pub(super) struct Report<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) search: &'a Search,
     pub(super) found: &'a Found,
+    pub(super) outcome: Outcome,
     pub(super) cases: Vec<Case>,
     pub(super) took: Duration,
 }
@@ -33,7 +35,7 @@ impl Report<'_> {
 
     /// Lists what was to be reached in at least one run, and was not. A shard is not the whole.
     fn unreached(&self) -> Vec<&str> {
-        if self.search.shard.1 > 1 {
+        if self.search.shard.1 > 1 || self.found.runs == 0 {
             return Vec::new();
         }
         let properties = self.search.suite.properties.iter().zip(&self.found.reached);
@@ -46,7 +48,7 @@ impl Report<'_> {
     }
 
     fn advice(&self) -> Vec<String> {
-        match self.scenario.is_plain && self.search.shard.1 == 1 {
+        match self.scenario.is_plain && self.search.shard.1 == 1 && self.found.runs > 0 {
             true => scenario::advice(self.scenario, self.found),
             false => Vec::new(),
         }
@@ -73,6 +75,7 @@ impl Report<'_> {
         for line in self.advice() {
             let _ = writeln!(text, "look at: {line}");
         }
+        text.push_str(&self.outcome.to_text(self.search));
         self.write_coverage(&mut text, progress);
         self.write_summary(&mut text);
         text
@@ -82,11 +85,11 @@ impl Report<'_> {
         let (count, runs) = (grouped(case.found.count), grouped(self.found.runs));
         let breach = &case.shrunk.breach;
         let seed = case.found.seed;
-        let _ = writeln!(
-            text,
-            "broken: {} — {count} of {runs} runs, first seed {seed}",
-            breach.property
-        );
+        let place = match case.by {
+            Some(by) => format!("found by {by}"),
+            None => format!("{count} of {runs} runs, first seed {seed}"),
+        };
+        let _ = writeln!(text, "broken: {} — {place}", breach.property);
         let _ = writeln!(text, "  {}\n", breach.what);
         for line in to_terminal(&case.story, colours).lines() {
             match line.is_empty() {
@@ -153,6 +156,9 @@ impl Report<'_> {
         );
         let verdict = match (self.is_good(), self.cases.len()) {
             (true, _) => String::from("nothing was broken"),
+            (false, 0) if !self.found.breaches.is_empty() => {
+                String::from("something was broken that cannot be repeated as a plan")
+            }
             (false, 0) => String::from("the search is worth nothing as it is"),
             (false, 1) => String::from("one thing was broken"),
             (false, several) => format!("{several} different things were broken"),
@@ -186,6 +192,7 @@ impl Report<'_> {
             "divergence": self.found.divergence.as_ref().map(divergence_json),
             "advice": self.advice(),
             "faults": faults,
+            "strategies": self.outcome.to_json(),
         })
     }
 }
@@ -202,6 +209,7 @@ fn case_json(case: &Case) -> Value {
         "atSeconds": Duration::from_nanos(breach.at.0).as_secs_f64(),
         "node": breach.node,
         "seed": case.found.seed,
+        "foundBy": case.by.unwrap_or("a random run"),
         "runs": case.found.count,
         "outOfTheOrdinary": { "before": case.shrunk.weight.0, "after": case.shrunk.weight.1 },
         "replays": case.shrunk.replays,

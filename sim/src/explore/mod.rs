@@ -1,8 +1,13 @@
 //! Searching: a plan decides everything that a run leaves open, strategies make plans, and a run
 //! that breaks a property is the plan that made it.
 
+pub mod cone;
 pub mod consul_spec;
+pub mod course;
+pub mod exhaust;
 pub mod manner;
+pub mod model;
+pub mod pct;
 pub mod perform;
 pub mod plan;
 pub mod search;

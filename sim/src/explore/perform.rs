@@ -1,5 +1,6 @@
 //! One run of a plan: the world, what is done to it, and who judges.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,6 +20,14 @@ use crate::world::{Action, World};
 /// A run in which engines take in more than this does not settle: a thousand jobs on two hundred
 /// nodes need a tenth of it.
 const INPUTS_MAX: u64 = 5_000_000;
+
+/// The property that a supervisor breaks which never comes to rest.
+pub const LIVELOCK: &str = "no livelock";
+
+/// So many starts, none of which waited for anything, are a livelock.
+const RESTLESS: u32 = 60;
+/// A start that took so long on average had waited for work.
+const WORK: Duration = Duration::from_secs(1);
 
 /// What came out of a run.
 #[derive(Clone, Debug, Default)]
@@ -102,6 +111,34 @@ struct Run<'a> {
     is_kept: bool,
     kept: Vec<Line>,
     fresh: Vec<Line>,
+    restless: Restless,
+}
+
+/// Starts in a row that waited for no timer and for nothing from outside.
+#[derive(Clone, Copy, Debug, Default)]
+struct Restless {
+    since: Time,
+    starts: u32,
+}
+
+impl Restless {
+    /// Takes in what has happened; tells whether it goes on for ever.
+    fn take_in(&mut self, at: Time, happening: Happening) -> bool {
+        match happening {
+            Happening::Started(run) if run.kind == RunKind::Main => self.starts += 1,
+            Happening::Started(_)
+            | Happening::StartFailed(_)
+            | Happening::Ended(_)
+            | Happening::TreeGone(_) => {}
+            _ => *self = Restless { since: at, starts: 0 },
+        }
+        if self.starts < RESTLESS {
+            return false;
+        }
+        let is_idle = at.since(self.since) < WORK * RESTLESS;
+        *self = Restless { since: at, starts: 0 };
+        is_idle
+    }
 }
 
 impl<'a> Run<'a> {
@@ -141,6 +178,7 @@ impl<'a> Run<'a> {
             is_kept: level == Level::Everything,
             kept: Vec::new(),
             fresh: Vec::new(),
+            restless: Restless::default(),
         };
         for (nth, deed) in plan.deeds.iter().enumerate() {
             match &deed.when {
@@ -160,7 +198,7 @@ impl<'a> Run<'a> {
             match (due, deed) {
                 (None, None) => break,
                 (due, Some(at)) if due.is_none_or(|due| at < due) => self.do_next(),
-                _ => self.step(),
+                _ => self.step(judge),
             }
             if self.world.observer().inputs() > INPUTS_MAX {
                 judge.give_up(&self.world);
@@ -170,6 +208,7 @@ impl<'a> Run<'a> {
             }
         }
         self.world.run_until(end);
+        self.judge_rest(judge);
         judge.end(&self.world);
     }
 
@@ -183,9 +222,25 @@ impl<'a> Run<'a> {
         judge.breach().is_some()
     }
 
+    /// A supervisor that is to stop and waits for nothing never will.
+    fn judge_rest(&mut self, judge: &mut Judge) {
+        if self.world.next_due().is_some() {
+            return;
+        }
+        let nodes = judge.view().nodes.iter().zip(0..);
+        let stuck = nodes.filter(|(node, _)| node.stopping && node.over.is_none() && !node.paused);
+        let Some((_, id)) = stuck.last() else { return };
+        let has_process = self.world.node(NodeId(id)).live_runs().next().is_some();
+        if !has_process {
+            let what = "it is to stop, and waits for nothing";
+            judge.accuse_node(&self.world, NodeId(id), (LIVELOCK, "stuck"), what);
+        }
+    }
+
     fn do_next(&mut self) {
         let Some((at, _, deed)) = self.deeds.pop() else { return };
         self.world.run_until(at);
+        self.restless = Restless { since: at, starts: 0 };
         // What is done to Consul belongs to no node.
         let own = self.node_of(&deed.node);
         let own = own.or_else(|| matches!(deed.action, Action::Catalog(_)).then_some(NodeId(0)));
@@ -207,10 +262,13 @@ impl<'a> Run<'a> {
         Some(found)
     }
 
-    fn step(&mut self) {
-        if let Some((_, node, happening)) = self.world.step()
-            && !self.anchored.is_empty()
-        {
+    fn step(&mut self, judge: &mut Judge) {
+        let Some((at, node, happening)) = self.world.step() else { return };
+        if self.restless.take_in(at, happening) {
+            let what = "it comes back to the same state again and again, and nothing in it waits";
+            judge.accuse_node(&self.world, node, (LIVELOCK, "round"), what);
+        }
+        if !self.anchored.is_empty() {
             self.release(node, happening);
         }
     }

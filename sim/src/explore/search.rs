@@ -133,7 +133,7 @@ impl Progress {
 }
 
 impl Found {
-    fn of(properties: usize) -> Found {
+    pub(crate) fn of(properties: usize) -> Found {
         Found { reached: vec![0; properties], ..Found::default() }
     }
 
@@ -155,6 +155,13 @@ impl Found {
         }
         for breach in other.breaches {
             self.add_breach(breach);
+        }
+    }
+
+    /// Adds a breach that another strategy found, when it is new.
+    pub(crate) fn note(&mut self, new: &FoundBreach) {
+        if !self.breaches.iter().any(|known| known.breach.is_like(&new.breach)) {
+            self.breaches.push(new.clone());
         }
     }
 
@@ -265,6 +272,20 @@ impl Search {
         swarm.plan.end = swarm.plan.calm_from + self.limits.settle;
         swarm.parts.keep_calm_from(swarm.plan.calm_from);
         swarm
+    }
+
+    /// Gives what is done in every run, each thing as early as it may be.
+    pub(crate) fn scripted_at_the_earliest(&self) -> Vec<(Time, Arc<str>, Action)> {
+        let mut all = Vec::new();
+        for scripted in &self.scripted {
+            let mut at = Time(0) + scripted.at.from;
+            for (after, action) in &scripted.actions {
+                at = at + after.from;
+                all.push((at, scripted.node.clone(), action.clone()));
+            }
+        }
+        all.sort_by_key(|(at, ..)| *at);
+        all
     }
 
     /// Writes down what decided a seed's run: its plan in full.

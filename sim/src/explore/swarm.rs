@@ -130,6 +130,12 @@ impl FaultSet {
         FaultSet(self.0 | 1 << fault as u8)
     }
 
+    /// Takes a kind away.
+    #[must_use]
+    pub const fn without(self, fault: Fault) -> FaultSet {
+        FaultSet(self.0 & !(1 << fault as u8))
+    }
+
     /// Tells whether a kind is in it.
     pub const fn has(self, fault: Fault) -> bool {
         self.0 & 1 << fault as u8 != 0

@@ -1,11 +1,14 @@
 //! The judge: watches every property through a run and keeps the first breach.
 
+mod canonical;
+
 use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
 use steersman_engine::{RunKind, Time};
 
+use crate::agenda::NodeId;
 use crate::observer::Fact;
 use crate::property::expression::{Expression, Subject};
 use crate::property::view::View;
@@ -185,8 +188,12 @@ impl Judge {
     }
 
     pub(crate) fn end(&mut self, world: &World) {
-        let now = world.now();
         self.take_in(world, &[]);
+        self.accuse_unsettled(world.now());
+    }
+
+    /// Accuses what had to come once the trouble was over, and has not.
+    fn accuse_unsettled(&mut self, now: Time) {
         for (property, watch) in self.suite.properties.iter().zip(&self.watches) {
             let Rule::Eventually(_, within) = &property.rule else { continue };
             let due = self.calm_from + *within;
@@ -285,6 +292,23 @@ impl Judge {
                  {node} with {runs} starts"
             ),
             node: Some(node),
+        });
+    }
+
+    /// Accuses a node of breaking a built-in property in a way that has a name.
+    pub(crate) fn accuse_node(
+        &mut self,
+        world: &World,
+        node: NodeId,
+        (property, site): (&str, &str),
+        what: &str,
+    ) {
+        self.breach.get_or_insert_with(|| Breach {
+            property: Arc::from(property),
+            site: Box::from(site),
+            at: world.now(),
+            node: Some(Arc::from(world.node(node).name())),
+            what: what.to_owned(),
         });
     }
 }
