@@ -324,6 +324,7 @@ impl Engine {
             self.request_start(job, crate::trigger::Merge::Latest);
         }
         self.timers.stop(job, Timer::Trigger);
+        self.check_possible(job);
     }
 }
 

@@ -119,8 +119,14 @@ impl Engine {
         self.force_all();
         for job in self.order_of_stopping() {
             let Some(slot) = self.slot_mut(job) else { continue };
-            if slot.life == Life::Waiting {
-                slot.pending = 0;
+            if slot.life != Life::Waiting {
+                continue;
+            }
+            slot.pending = 0;
+            if slot.runs_of_definition > 0 {
+                self.begin_stop(job);
+                self.force(job);
+            } else {
                 self.skip(job);
             }
         }

@@ -337,7 +337,11 @@ impl Engine {
         };
         let is_reviving = self.planted(Defect::ReloadOutranksStop);
         if slot.successor != Successor::Nothing && (self.stage == Stage::Running || is_reviving) {
+            let is_leaving = slot.successor == Successor::Removal;
             self.succeed(job);
+            if is_leaving {
+                self.check_dependents(job);
+            }
             return self.release_locks_of(job);
         }
         let is_essential = is_essential && !self.planted(Defect::EssentialIgnored);
@@ -345,11 +349,16 @@ impl Engine {
             self.essential = Some(status);
             self.begin_shutdown(ShutdownCause::Essential);
         }
+        self.check_dependents(job);
+        self.release_hooked(job);
+        self.release_locks_of(job);
+    }
+
+    /// Looks at the jobs that may have waited for something of one that has ended.
+    fn check_dependents(&mut self, job: JobId) {
         for dependent in self.wiring.dependents(job).to_vec() {
             self.check_possible(dependent);
         }
-        self.release_hooked(job);
-        self.release_locks_of(job);
     }
 
     /// Lets the jobs go on that were waiting for this one.

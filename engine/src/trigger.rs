@@ -11,7 +11,7 @@ use crate::engine::{Engine, Stage};
 use crate::event::{Code, Event, Source};
 use crate::id::JobId;
 use crate::limits;
-use crate::slot::{Health, Life, Outcome, Process};
+use crate::slot::{Health, Life, Outcome, Process, Successor};
 use crate::timers::Timer;
 use crate::wiring::{Target, clauses_of};
 
@@ -360,9 +360,11 @@ impl Engine {
             return true;
         }
         match source {
-            Source::Job(of) | Source::Check(of) => {
-                self.slot(of).is_some_and(|slot| !slot.is_ended() && slot.in_use)
-            }
+            // One that has ended and is about to be replaced begins anew.
+            Source::Job(of) | Source::Check(of) => self.slot(of).is_some_and(|slot| {
+                let is_replaced = matches!(slot.successor, Successor::Job { .. });
+                slot.in_use && (!slot.is_ended() || is_replaced)
+            }),
             Source::Global => match clause.code {
                 Code::Startup => self.stage == Stage::New,
                 Code::Shutdown => !is_stopping,

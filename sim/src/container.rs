@@ -93,6 +93,7 @@ impl World {
         self.hang_up(id);
         self.stop_inner_agent(id);
         self.agenda.remove_node(id);
+        self.observer.on_killed(id);
         let node = &mut self.nodes[id.index()];
         node.exit = Some((now, status));
         node.paused = None;

@@ -7,7 +7,7 @@ use steersman_engine::config::{Config, Name, Signal};
 use steersman_engine::effect::{Record, Reply};
 use steersman_engine::input::ExitStatus;
 use steersman_engine::{
-    Code, Effect, Event, Input, JobId, RequestId, RunId, RunKind, Source, Time,
+    Code, Effect, Event, Input, JobId, RequestId, RunId, RunKind, Source, Stamp, Time,
 };
 
 use crate::agenda::NodeId;
@@ -187,8 +187,43 @@ impl Observer {
         self.oracle.blame(at, node, what.to_owned());
     }
 
-    pub(crate) fn on_resumed(&mut self, at: Time, node: NodeId, missed: core::time::Duration) {
-        self.oracle.on_resumed(at, node, missed);
+    pub(crate) fn on_resumed(
+        &mut self,
+        at: Time,
+        mono: Time,
+        node: NodeId,
+        missed: core::time::Duration,
+    ) {
+        self.oracle.on_resumed(at, mono, node, missed);
+    }
+
+    /// Timers that are due come before the input that comes with them.
+    pub(crate) fn on_timers(&mut self, at: Time, stamp: Stamp, node: NodeId) {
+        if self.keep != Keep::Nothing {
+            self.oracle.on_input(at, stamp, node, &Input::Tick);
+        }
+    }
+
+    /// All effects of an input have been seen.
+    pub(crate) fn on_settled(&mut self, at: Time, node: NodeId) {
+        if self.keep != Keep::Nothing {
+            self.oracle.on_settled(at, node);
+        }
+    }
+
+    pub(crate) fn on_world_end(&mut self, at: Time, mono: Time, node: NodeId) {
+        if self.keep != Keep::Nothing {
+            self.oracle.on_world_end(at, mono, node);
+        }
+    }
+
+    /// Keeps no ledgers: for searches that move what is due.
+    pub(crate) const fn keep_no_ledgers(&mut self) {
+        self.oracle.keep_no_ledgers();
+    }
+
+    pub(crate) fn on_killed(&mut self, node: NodeId) {
+        self.oracle.on_killed(node);
     }
 
     /// Gives the nodes that run something under a lock's key.
@@ -223,10 +258,10 @@ impl Observer {
         self.oracle.on_node(config);
     }
 
-    pub(crate) fn on_input(&mut self, at: Time, mono: Time, node: NodeId, input: &Input) {
+    pub(crate) fn on_input(&mut self, at: Time, stamp: Stamp, node: NodeId, input: &Input) {
         self.inputs += 1;
         if self.keep != Keep::Nothing {
-            self.oracle.on_input(at, mono, node, input);
+            self.oracle.on_input(at, stamp, node, input);
         }
     }
 

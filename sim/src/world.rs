@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use steersman_engine::input::{ExitStatus, Tree};
-use steersman_engine::{Effect, Engine, Input, RunId, Time};
+use steersman_engine::{Effect, Engine, Input, RunId, Stamp, Time};
 
 pub use crate::action::Action;
 use crate::agenda::{Agenda, Happening, NodeId, Ties};
@@ -160,6 +160,17 @@ impl World {
         (0..).map(NodeId).zip(&self.nodes)
     }
 
+    /// Ends the story: whatever was due by now and has not come is missing.
+    pub fn close(&mut self) {
+        for index in 0..self.nodes.len() {
+            let node = &self.nodes[index];
+            if node.exit.is_none() && node.paused.is_none() {
+                let mono = node.clock.stamp(self.now).mono;
+                self.observer.on_world_end(self.now, mono, NodeId(index as u16));
+            }
+        }
+    }
+
     /// Gives what was seen.
     pub const fn observer(&self) -> &Observer {
         &self.observer
@@ -278,8 +289,9 @@ impl World {
     pub(crate) fn resume(&mut self, id: NodeId) {
         let node = &mut self.nodes[id.index()];
         let Some(since) = node.paused.take() else { return };
-        let missed = node.clock.stamp(self.now).mono.since(since);
-        self.observer.on_resumed(self.now, id, missed);
+        let mono = node.clock.stamp(self.now).mono;
+        let missed = mono.since(since);
+        self.observer.on_resumed(self.now, mono, id, missed);
         let held = core::mem::take(&mut node.held);
         held.into_iter().for_each(|input| self.deliver(id, input));
         self.deliver(id, Input::Tick);
@@ -298,17 +310,37 @@ impl World {
             return;
         }
         let stamp = node.clock.stamp(self.now);
-        self.observer.on_input(self.now, stamp.mono, id, &input);
         let line = || Seen::Input(stamp, Box::new(input.clone()));
         self.observer.tap().put(Level::Everything, self.now, id, line);
+        let overdue = overdue(&node.engine, stamp, &input);
         let mut effects = core::mem::take(&mut self.room);
-        node.engine.handle(stamp, input, &mut effects);
+        let input = match overdue {
+            None => {
+                self.observer.on_input(self.now, stamp, id, &input);
+                node.engine.handle(stamp, input, &mut effects);
+                None
+            }
+            Some(_) => {
+                node.engine.handle(stamp, input.clone(), &mut effects);
+                Some(input)
+            }
+        };
         let digest = node.engine.digest();
         self.fingerprint = mix(mix(self.fingerprint ^ digest) ^ self.now.0);
-        for effect in effects.drain(..) {
-            self.carry_out(id, stamp.mono, effect);
+        let mut left = effects.drain(..);
+        if let (Some(overdue), Some(input)) = (overdue, input) {
+            self.observer.on_timers(self.now, stamp, id);
+            let first: Vec<_> = left.by_ref().take(overdue.len()).collect();
+            if first != overdue {
+                self.observer.blame(self.now, id, "what was due did not come before the input");
+            }
+            first.into_iter().for_each(|effect| self.carry_out(id, stamp.mono, effect));
+            self.observer.on_settled(self.now, id);
+            self.observer.on_input(self.now, stamp, id, &input);
         }
+        left.for_each(|effect| self.carry_out(id, stamp.mono, effect));
         self.room = effects;
+        self.observer.on_settled(self.now, id);
         self.observer.tap().put(Level::Everything, self.now, id, || Seen::Digest(digest));
         self.update_wakeup(id);
     }
@@ -388,4 +420,16 @@ impl World {
         let mono = node.clock.stamp(self.now).mono;
         self.observer.on_fact(self.now, mono, id, fact);
     }
+}
+
+/// Gives what was due before an input that comes with it: timers come first, each as if time had
+/// passed and nothing else had happened.
+fn overdue(engine: &Engine, stamp: Stamp, input: &Input) -> Option<Vec<Effect>> {
+    let is_due = engine.next_wakeup().is_some_and(|due| due <= stamp.mono);
+    if !is_due || *input == Input::Tick {
+        return None;
+    }
+    let mut effects = Vec::new();
+    engine.clone().handle(stamp, Input::Tick, &mut effects);
+    Some(effects)
 }

@@ -4,12 +4,14 @@
 pub mod cone;
 pub mod consul_spec;
 pub mod course;
+pub(crate) mod deeds;
 pub mod exhaust;
 pub mod manner;
 pub mod model;
 pub mod pct;
 pub mod perform;
 pub mod plan;
+pub mod sample;
 pub mod search;
 pub mod swarm;
 

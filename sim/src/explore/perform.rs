@@ -192,6 +192,10 @@ impl<'a> Run<'a> {
 
     fn go(&mut self, judge: &mut Judge, end: Time) {
         judge.begin(&self.world);
+        // What is done at the birth of the world comes before its supervisors have begun.
+        while self.deeds.last().is_some_and(|(at, ..)| *at == Time(0)) {
+            self.do_next();
+        }
         loop {
             let due = self.world.next_due().filter(|due| *due <= end);
             let deed = self.deeds.last().map(|(at, ..)| *at).filter(|at| *at <= end);
@@ -208,6 +212,7 @@ impl<'a> Run<'a> {
             }
         }
         self.world.run_until(end);
+        self.world.close();
         self.judge_rest(judge);
         judge.end(&self.world);
     }
@@ -239,7 +244,9 @@ impl<'a> Run<'a> {
 
     fn do_next(&mut self) {
         let Some((at, _, deed)) = self.deeds.pop() else { return };
-        self.world.run_until(at);
+        if at > Time(0) {
+            self.world.run_until(at);
+        }
         self.restless = Restless { since: at, starts: 0 };
         // What is done to Consul belongs to no node.
         let own = self.node_of(&deed.node);

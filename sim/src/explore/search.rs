@@ -199,6 +199,11 @@ impl Search {
         found
     }
 
+    /// Searches all seeds on the caller's thread.
+    pub fn go_here(&self, progress: &Progress) -> Found {
+        self.work(&AtomicU64::new(self.seeds.start), progress)
+    }
+
     fn work(&self, next: &AtomicU64, progress: &Progress) -> Found {
         let mut found = Found::of(self.suite.properties.len());
         while !progress.stop.load(Ordering::Relaxed) {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use steersman_engine::config::Signal;
-use steersman_engine::event::SignalName;
 use steersman_engine::input::{Control, ExitStatus};
 use steersman_engine::{RunKind, Time};
 
+use crate::explore::deeds::{draw_command, draw_rewrite, draw_signal, nonsense};
 use crate::explore::manner::{Answer, Manner, Manners, Span, Way};
 use crate::explore::plan::{Deed, NodeSpec, Plan, Setting, When};
 use crate::random::{Random, mix};
-use crate::script::{Child, Director, Role, Script};
+use crate::script::{Child, Director, Reaction, Role, Script};
 use crate::world::Action;
 
 mod surroundings;
@@ -114,6 +114,16 @@ faults! {
     Operator = "operator",
     /// Services of others come and go.
     Others = "others",
+    /// A process cannot be ended at all.
+    Unkillable = "cannot-be-killed",
+    /// Another configuration is read.
+    Rewrite = "reload-changed",
+    /// Variables, metrics and requests that make no sense come over the control plane.
+    Commands = "commands",
+    /// A signal comes before the supervisor has begun.
+    Early = "early-signal",
+    /// Results come again, late or for nobody.
+    Nonsense = "nonsense",
 }
 
 /// A set of kinds of trouble.
@@ -121,8 +131,10 @@ faults! {
 pub struct FaultSet(u64);
 
 impl FaultSet {
-    /// Every kind.
-    pub const EVERY: FaultSet = FaultSet((1 << Fault::ALL.len()) - 1);
+    /// Every kind that a configuration is to bear.
+    pub const EVERY: FaultSet = FaultSet((1 << Fault::Unkillable as u8) - 1);
+    /// Every kind, those besides that only the supervisor itself is to bear.
+    pub const EXTREME: FaultSet = FaultSet((1 << Fault::ALL.len()) - 1);
 
     /// Adds a kind.
     #[must_use]
@@ -220,6 +232,10 @@ impl Swarm {
             let wanted = rates.iter().copied().filter(|(fault, _)| own(*fault));
             for (fault, random, at) in draw_times(wanted, random, trouble) {
                 counts.add(fault);
+                if fault == Fault::Nonsense {
+                    deeds.extend(nonsense(node, random));
+                    continue;
+                }
                 draw_deed(fault, node, random, (at, trouble), &mut |at, action| {
                     deeds.push(Deed { when: When::At(at), node: node.name.clone(), action });
                 });
@@ -276,6 +292,7 @@ const fn concerns(fault: Fault, kind: RunKind) -> bool {
         | Fault::SlowStart
         | Fault::SlowWork
         | Fault::IgnoresStop
+        | Fault::Unkillable
         | Fault::SlowStop => matches!(kind, RunKind::Main),
         Fault::CheckFails | Fault::CheckHangs => matches!(kind, RunKind::Check),
         Fault::StartFails | Fault::Leaves => true,
@@ -314,16 +331,11 @@ fn draw_deed(
     // What ends by itself has ended when the trouble is over.
     let later = later.min(Time(0) + trouble).max(at);
     match fault {
-        Fault::Stop | Fault::StopAgain => {
-            let int = random.stream("int").happens(100_000);
-            let signal = if int { SignalName::Int } else { SignalName::Term };
-            put(at, Action::Signal(signal));
+        Fault::Stop | Fault::StopAgain | Fault::Signal | Fault::Early => {
+            draw_signal(fault, node, random, at, put);
         }
-        Fault::Signal => {
-            let all = [SignalName::Hup, SignalName::Usr2, SignalName::Usr1];
-            let signal = random.stream("which").pick(&all).copied();
-            put(at, Action::Signal(signal.unwrap_or(SignalName::Hup)));
-        }
+        Fault::Rewrite => draw_rewrite(node, random, (at, later), put),
+        Fault::Commands => draw_command(node, random, at, put),
         Fault::Reload => {
             let all = random.stream("all").happens(500_000);
             put(at, Action::Control(Control::Reload { all }));
@@ -341,11 +353,13 @@ fn draw_deed(
         Fault::Meddling => {
             let Some(job) = random.stream("job").pick(&node.config.jobs) else { return };
             let job = Box::from(&*job.name);
-            let command = match random.stream("verb").below(2) {
-                0 => Control::RestartJob { job },
-                _ => Control::SignalJob { job, signal: Signal::TERM },
-            };
-            put(at, Action::Control(command));
+            put(
+                at,
+                Action::Control(match random.stream("verb").below(2) {
+                    0 => Control::RestartJob { job },
+                    _ => Control::SignalJob { job, signal: Signal::TERM },
+                }),
+            );
         }
         Fault::Pause => {
             put(at, Action::Pause);
@@ -357,17 +371,17 @@ fn draw_deed(
             let back = random.stream("back").happens(500_000);
             put(at, Action::StepWall(if back { -by } else { by }));
         }
-        Fault::ClockRate => {
-            // A lock's promise holds for clocks that are no worse than its configuration says.
-            let locks = node.config.locks.iter();
-            let most = locks.map(|lock| lock.max_drift_ppm).min().unwrap_or(100_000);
-            let most = i32::try_from(most).unwrap_or(i32::MAX);
-            let all = [-most, -most.min(500), most.min(500), most];
-            let rate = random.stream("rate").pick(&all).copied();
-            put(at, Action::ClockRate(rate.unwrap_or(500)));
-        }
+        Fault::ClockRate => put(at, Action::ClockRate(clock_rate(node, random.stream("rate")))),
         _ => draw_surroundings(fault, node, random, (at, later), put),
     }
+}
+
+/// Draws how wrong clocks are: no worse than a lock allows, for its promise holds no further.
+fn clock_rate(node: &NodeSpec, random: Random) -> i32 {
+    let most = node.config.locks.iter().map(|lock| lock.max_drift_ppm).min();
+    let most = most.and_then(|most| i32::try_from(most).ok()).unwrap_or(100_000);
+    let all = [-most, -most.min(500), most.min(500), most];
+    random.pick(&all).copied().unwrap_or(500)
 }
 
 /// A reload of what is in the file.
@@ -387,6 +401,9 @@ const fn times_of(fault: Fault, rate: u32) -> u64 {
         Fault::Cut | Fault::Refuse | Fault::AgentRestart | Fault::AgentCut => 3,
         Fault::Deregister | Fault::Operator => 3,
         Fault::Others => 6,
+        Fault::Early => 1,
+        Fault::Rewrite => 3,
+        Fault::Commands | Fault::Nonsense => 8,
         _ => return 0,
     };
     let few = (most * rate as u64).div_ceil(1_000_000);
@@ -421,7 +438,14 @@ impl Director for SwarmParts {
                 spoil(manner.to_mut(), *fault, random.stream("spoil").keyed(*fault as u64));
             }
         }
-        manner.draw(random)
+        let mut script = manner.draw(random);
+        if faults.iter().any(|(fault, _)| *fault == Fault::Unkillable)
+            && script.asked == Reaction::Ignores
+            && random.stream("unkillable").happens(300_000)
+        {
+            script.killed_after = None;
+        }
+        script
     }
 }
 
@@ -445,7 +469,7 @@ fn spoil(manner: &mut Manner, fault: Fault, random: Random) {
                 *after = Span::millis(10, 60_000);
             }
         }
-        Fault::IgnoresStop => manner.answers = vec![(1, Answer::Ignores)],
+        Fault::IgnoresStop | Fault::Unkillable => manner.answers = vec![(1, Answer::Ignores)],
         Fault::SlowStop => {
             let status = ExitStatus::Code(0);
             manner.answers = vec![(1, Answer::Ends { after: soon, status })];

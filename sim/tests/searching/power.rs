@@ -1,14 +1,41 @@
-//! Which planted defects a search of a plain configuration finds.
+//! Which planted defects a search finds: a sample; `sim/examples/power.rs` prints the whole table.
 
-use std::time::Instant;
+use std::sync::Arc;
 
 use steersman_engine::defect::Defect;
-use steersman_sim::explore::Progress;
-use steersman_sim::shrink::{Effort, shrink};
-
+use steersman_sim::explore::plan::Prepare;
+use steersman_sim::explore::{Progress, sample};
 use steersman_sim::story::to_text;
 
 use crate::sample::{search, story_of};
+
+/// Defects of every kind, each with the most seeds that it may take to find.
+const FOUND_WITHIN: &[(Defect, u64)] = &[
+    (Defect::InterruptIgnored, 300),
+    (Defect::EachOnlyOnce, 300),
+    (Defect::IntervalDrifts, 100),
+    (Defect::TriggerTimeoutOutlivesStart, 100),
+    (Defect::AllIsAny, 300),
+    (Defect::ImpossibleNotSeen, 100),
+    (Defect::RestartsNotCounted, 100),
+    (Defect::BackoffDoesNotGrow, 300),
+    (Defect::HealthSurvivesRestart, 300),
+    (Defect::RunTimeoutIgnored, 100),
+    (Defect::FailureForgotten, 100),
+    (Defect::EssentialIgnored, 300),
+    (Defect::StopSignalIgnored, 100),
+    (Defect::NeverKilled, 300),
+    (Defect::BudgetNotEnforced, 300),
+    (Defect::FirstFailureSilent, 300),
+    (Defect::CheckTimeoutIgnored, 300),
+    (Defect::FirstCheckAtOnce, 100),
+    (Defect::MaintenanceSilent, 300),
+    (Defect::ReloadForgetsCounts, 300),
+    (Defect::LastReloadLost, 300),
+    (Defect::RestartOnlyStops, 300),
+    (Defect::BadVariablesSet, 300),
+    (Defect::PidVariableStays, 100),
+];
 
 #[test]
 fn a_sound_engine_breaks_nothing() {
@@ -20,35 +47,25 @@ fn a_sound_engine_breaks_nothing() {
     assert!(stories.is_empty(), "{}", stories.join("\n"));
 }
 
-/// Writes the table that `docs/simulation` quotes.
 #[test]
-#[ignore = "takes minutes: run it to see the table"]
-fn table_of_planted_defects() {
-    let mut seen = 0;
-    for defect in Defect::ALL {
-        let began = Instant::now();
-        let search = search(Some(*defect), 300);
-        let found = search.go(&Progress::default());
-        let took = began.elapsed();
-        let Some(first) = found.breaches.first() else {
-            println!("{defect:?}: not seen");
-            continue;
-        };
-        seen += 1;
-        let began = Instant::now();
-        let plan = search.plan_of(first.seed);
-        let shrunk = shrink(&search.setting, &plan, &search.suite, Effort::default());
-        let shrunk = shrunk.expect("a failing seed fails again");
-        println!(
-            "{defect:?}: seed {} ({} of 300, {took:.1?}); {} -> {} in {} runs, {:.1?}: {}",
-            first.seed,
-            first.count,
-            shrunk.weight.0,
-            shrunk.weight.1,
-            shrunk.replays,
-            began.elapsed(),
-            shrunk.breach.what
-        );
+fn a_sound_engine_breaks_nothing_in_random_settings() {
+    for seed in 0..1_000 {
+        let search = sample::search(seed, None);
+        let found = search.go_here(&Progress::default());
+        if let Some(one) = found.breaches.first() {
+            panic!("{}", to_text(&story_of(&search, one.seed)));
+        }
     }
-    println!("{seen} of {}", Defect::ALL.len());
+}
+
+#[test]
+fn planted_defects_are_found_soon() {
+    let is_found = |defect: Defect, seeds: u64| {
+        let prepare: Prepare = Arc::new(move |engine| engine.plant(defect));
+        let search = |seed| sample::search(seed, Some(prepare.clone()));
+        (0..seeds).any(|seed| !search(seed).go_here(&Progress::default()).breaches.is_empty())
+    };
+    let missed = FOUND_WITHIN.iter().filter(|(defect, seeds)| !is_found(*defect, *seeds));
+    let missed: Vec<_> = missed.map(|(defect, _)| defect).collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }

@@ -159,6 +159,7 @@ impl Course {
     pub fn new(stage: Arc<Stage>, faults_max: u32, level: Level) -> Course {
         let setting = &stage.setting;
         let mut world = World::new(stage.seed);
+        world.observer_mut().keep_no_ledgers();
         world.observer_mut().set_keep(Keep::OracleOnly);
         world.observer_mut().tap().set_level(level.max(Level::Signs));
         let parts = PlannedParts::new(setting, &Plan::default());

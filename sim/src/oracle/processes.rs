@@ -1,9 +1,8 @@
-//! What must never happen, judged from what goes over the engine's boundary and from the truth
-//! about the processes. Shares no code with the engine.
+//! What must never happen to processes: two runs of one job, a kill before its time, an end that
+//! was none, a stop that takes too long. Judged from the truth about the processes.
 
 mod canonical;
 
-use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,43 +12,15 @@ use steersman_engine::event::SignalName;
 use steersman_engine::input::{Control, ExitStatus};
 use steersman_engine::{Code, Effect, Event, Input, JobId, RunId, RunKind, Source, Time};
 
-use crate::agenda::NodeId;
-use crate::exclusion::Exclusion;
 use crate::observer::Fact;
 use crate::runs::Runs;
 
 /// By how much a stop may take longer than its budget.
 const STOP_SLACK: Duration = Duration::from_secs(1);
 
-/// Something that must never happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// When.
-    pub at: Time,
-    /// On which node.
-    pub node: NodeId,
-    /// What happened, for people.
-    pub what: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = Duration::from_nanos(self.at.0).as_secs_f64();
-        write!(f, "{seconds:.3}s node {}: {}", self.node.0, self.what)
-    }
-}
-
-/// Judges every line of the story as it comes.
-#[derive(Clone, Debug, Default)]
-pub struct Oracle {
-    nodes: Vec<NodeView>,
-    exclusion: Exclusion,
-    violations: Vec<Violation>,
-}
-
 /// What the oracle knows about one node.
 #[derive(Clone, Debug, Default)]
-struct NodeView {
+pub(super) struct NodeView {
     jobs: BTreeMap<Name, Arc<Job>>,
     /// What the definition of a slot's job says, as it was found by name.
     facts: Vec<Option<(Name, JobFacts)>>,
@@ -124,164 +95,6 @@ impl RunLimits {
     }
 }
 
-impl Oracle {
-    /// Gives what happened and must not have.
-    pub fn violations(&self) -> &[Violation] {
-        &self.violations
-    }
-
-    pub(crate) fn blame(&mut self, at: Time, node: NodeId, what: String) {
-        self.violations.push(Violation { at, node, what });
-    }
-
-    pub(crate) fn on_node(&mut self, config: &Config) {
-        let mut node = NodeView::default();
-        node.apply(config);
-        let id = NodeId(u16::try_from(self.nodes.len()).unwrap_or(u16::MAX));
-        self.exclusion.on_config(id, config);
-        self.nodes.push(node);
-    }
-
-    /// Gives the nodes that run something under a lock's key.
-    pub fn holders(&self, key: &str) -> Vec<NodeId> {
-        self.exclusion.holders(key)
-    }
-
-    /// Counts the overlaps that no software on the node could have prevented.
-    pub const fn excused(&self) -> u32 {
-        self.exclusion.excused()
-    }
-
-    /// A supervisor that did not run cannot keep a deadline.
-    pub(crate) fn on_resumed(&mut self, at: Time, id: NodeId, missed: Duration) {
-        self.nodes[id.index()].missed += missed;
-        self.exclusion.on_released(at, id);
-    }
-
-    pub(crate) fn on_held(&mut self, id: NodeId) {
-        self.exclusion.on_held(id);
-    }
-
-    pub(crate) const fn on_state_lost(&mut self) {
-        self.exclusion.on_state_lost();
-    }
-
-    /// A container has a new life.
-    pub(crate) fn on_life(&mut self, id: NodeId, config: &Config) {
-        let mut node = NodeView::default();
-        node.apply(config);
-        self.nodes[id.index()] = node;
-        self.exclusion.on_config(id, config);
-    }
-
-    pub(crate) fn on_fact(&mut self, at: Time, mono: Time, id: NodeId, fact: Fact) {
-        let problem = match fact {
-            Fact::ProcessStarted(_) if !self.exclusion.has_locks() => None,
-            Fact::ProcessStarted(run) => {
-                let job = self.nodes[id.index()].runs.get(&run).map(|view| view.job.clone());
-                job.and_then(|job| self.exclusion.on_started(at, id, run, &job))
-            }
-            Fact::ProcessEnded(..) => None,
-            Fact::TreeGone(run) => {
-                self.exclusion.on_gone(id, run);
-                None
-            }
-        };
-        if let Some(what) = problem {
-            self.blame(at, id, what);
-        }
-        let node = &mut self.nodes[id.index()];
-        let runs = &mut node.runs;
-        match fact {
-            Fact::ProcessStarted(run) => {
-                if let Some(view) = runs.get_mut(&run) {
-                    view.started = Some(mono);
-                }
-            }
-            Fact::ProcessEnded(run, _) => {
-                if let Some(view) = runs.get_mut(&run) {
-                    view.ended = true;
-                    if run.kind == RunKind::Check {
-                        node.last_check = Some((run, view.asked));
-                    }
-                }
-            }
-            Fact::TreeGone(run) => {
-                runs.remove(&run);
-            }
-        }
-    }
-
-    pub(crate) fn on_input(&mut self, at: Time, mono: Time, id: NodeId, input: &Input) {
-        let node = &mut self.nodes[id.index()];
-        node.cause = match input {
-            Input::Exited { run, status, .. } => Cause::Ended(*run, *status),
-            Input::StartFailed { run, .. } => Cause::NotStarted(*run),
-            Input::Control { command: Control::SignalJob { .. }, .. } => Cause::Kill,
-            _ => Cause::Other,
-        };
-        if let Input::Signal(SignalName::Term | SignalName::Int) = input {
-            node.hurried |= node.stop_deadline.is_some();
-            node.on_stop_asked(mono);
-        }
-        let late = node.is_late(mono);
-        if late {
-            node.stop_deadline = None;
-            self.blame(at, id, "the stop takes longer than its budget and a second".to_owned());
-        }
-    }
-
-    pub(crate) fn on_effect(
-        &mut self,
-        at: Time,
-        mono: Time,
-        id: NodeId,
-        effect: &Effect,
-        name: &impl Fn(JobId) -> Name,
-    ) {
-        let node = &mut self.nodes[id.index()];
-        let mut problem = node.over.then(|| "an effect after the last one".to_owned());
-        match effect {
-            Effect::Start { run, .. } => {
-                let job = name(run.job);
-                problem = problem.or_else(|| node.problem_of_start(*run, &job));
-                let limits = node.limits_of(run.job, &job);
-                if run.kind == RunKind::Main {
-                    node.note_main(run);
-                }
-                node.runs.insert(*run, RunView::new(job, mono, limits));
-                self.exclusion.on_asked(id, *run);
-            }
-            Effect::Signal { run, signal } => {
-                problem = problem.or_else(|| node.on_signal(mono, *run, *signal));
-            }
-            Effect::Published(event) => problem = problem.or_else(|| node.on_event(mono, *event)),
-            Effect::Applied(config) => {
-                node.apply(config);
-                self.exclusion.on_config(id, config);
-            }
-            Effect::SetVariable { name, value } => {
-                self.exclusion.on_variable(id, name, value.as_deref());
-            }
-            Effect::Exit { .. } => {
-                problem = problem.or_else(|| node.problem_of_exit(mono));
-                node.over = true;
-            }
-            Effect::Consul { .. }
-            | Effect::Snapshot { .. }
-            | Effect::WriteFile { .. }
-            | Effect::Metric { .. }
-            | Effect::Log(_)
-            | Effect::Reply { .. }
-            | Effect::LoadConfig
-            | Effect::ReopenLogs => {}
-        }
-        if let Some(what) = problem {
-            self.blame(at, id, what);
-        }
-    }
-}
-
 impl RunView {
     const fn new(job: Name, asked: Time, limits: RunLimits) -> RunView {
         RunView {
@@ -297,6 +110,99 @@ impl RunView {
 }
 
 impl NodeView {
+    pub(super) fn new(config: &Config) -> NodeView {
+        let mut node = NodeView::default();
+        node.apply(config);
+        node
+    }
+
+    pub(super) fn on_resumed(&mut self, missed: Duration) {
+        self.missed += missed;
+    }
+
+    pub(super) fn job_of(&self, run: RunId) -> Option<Name> {
+        self.runs.get(&run).map(|view| view.job.clone())
+    }
+
+    pub(super) fn on_fact(&mut self, mono: Time, fact: Fact) {
+        let runs = &mut self.runs;
+        match fact {
+            Fact::ProcessStarted(run) => {
+                if let Some(view) = runs.get_mut(&run) {
+                    view.started = Some(mono);
+                }
+            }
+            Fact::ProcessEnded(run, _) => {
+                if let Some(view) = runs.get_mut(&run) {
+                    view.ended = true;
+                    if run.kind == RunKind::Check {
+                        self.last_check = Some((run, view.asked));
+                    }
+                }
+            }
+            Fact::TreeGone(run) => {
+                runs.remove(&run);
+            }
+        }
+    }
+
+    pub(super) fn on_input(&mut self, mono: Time, input: &Input) -> Option<String> {
+        self.cause = match input {
+            Input::Exited { run, status, .. } => Cause::Ended(*run, *status),
+            Input::StartFailed { run, .. } => Cause::NotStarted(*run),
+            Input::Control { command: Control::SignalJob { .. }, .. } => Cause::Kill,
+            _ => Cause::Other,
+        };
+        if let Input::Signal(SignalName::Term | SignalName::Int) = input {
+            self.hurried |= self.stop_deadline.is_some();
+            self.on_stop_asked(mono);
+        }
+        if self.is_late(mono) {
+            self.stop_deadline = None;
+            return Some("the stop takes longer than its budget and a second".to_owned());
+        }
+        None
+    }
+
+    pub(super) fn on_effect(
+        &mut self,
+        mono: Time,
+        effect: &Effect,
+        name: &impl Fn(JobId) -> Name,
+    ) -> Option<String> {
+        let mut problem = self.over.then(|| "an effect after the last one".to_owned());
+        match effect {
+            Effect::Start { run, .. } => {
+                let job = name(run.job);
+                problem = problem.or_else(|| self.problem_of_start(*run, &job));
+                let limits = self.limits_of(run.job, &job);
+                if run.kind == RunKind::Main {
+                    self.note_main(run);
+                }
+                self.runs.insert(*run, RunView::new(job, mono, limits));
+            }
+            Effect::Signal { run, signal } => {
+                problem = problem.or_else(|| self.on_signal(mono, *run, *signal));
+            }
+            Effect::Published(event) => problem = problem.or_else(|| self.on_event(mono, *event)),
+            Effect::Applied(config) => self.apply(config),
+            Effect::Exit { .. } => {
+                problem = problem.or_else(|| self.problem_of_exit(mono));
+                self.over = true;
+            }
+            Effect::Consul { .. }
+            | Effect::SetVariable { .. }
+            | Effect::Snapshot { .. }
+            | Effect::WriteFile { .. }
+            | Effect::Metric { .. }
+            | Effect::Log(_)
+            | Effect::Reply { .. }
+            | Effect::LoadConfig
+            | Effect::ReopenLogs => {}
+        }
+        problem
+    }
+
     fn apply(&mut self, config: &Config) {
         self.stop_timeout = config.stop_timeout;
         self.facts.clear();

@@ -4,8 +4,9 @@
 use steersman_engine::canonical::{ago, ahead};
 use steersman_engine::{JobId, RunKind, Time};
 
-use super::{NodeView, Oracle, RunView};
+use super::{NodeView, RunView};
 use crate::agenda::NodeId;
+use crate::oracle::Oracle;
 use crate::random::mix;
 
 impl Oracle {
