@@ -279,6 +279,20 @@ defects! {
     EveryReadingIsAChange,
     /// Every change of a watched set is a further run.
     ChangesQueueUp,
+    /// A catalog that does not know a service any more is not told of it again.
+    RegistrationLossIgnored,
+    /// A heartbeat that the catalog accepts counts as a registration.
+    BeatBeforeRegistration,
+    /// Two watches of one service with different tags share what they remember.
+    TagsShareMemory,
+    /// A watched set is compared by its addresses only.
+    OnlyAddressesCompared,
+    /// A catalog that cannot be reached has no instances.
+    UnreachableIsEmpty,
+    /// A watch that has been cut off for too long does not say so.
+    StaleNeverSaid,
+    /// A reaction to a watch that failed is not tried again.
+    FailedReactionNotRetried,
     /// A value for an unknown metric is swallowed.
     UnknownMetricSwallowed,
 }

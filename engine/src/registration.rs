@@ -226,6 +226,12 @@ impl Engine {
             }
             return;
         };
+        if self.planted(Defect::BeatBeforeRegistration) && slot.catalog.registered.is_none() {
+            let Some(slot) = self.slot_mut(job) else { return };
+            slot.catalog.actual = Actual::Present;
+            slot.catalog.registered = Some(Box::new(wanted.clone()));
+        }
+        let Some(slot) = self.slot(job) else { return };
         let catalog = &slot.catalog;
         let is_registered =
             catalog.actual == Actual::Present && catalog.registered.as_deref() == Some(&wanted);
@@ -316,6 +322,11 @@ impl Engine {
         match (flight, reply) {
             (Flight::Register, ConsulReply::Done) => self.on_registered(job),
             (Flight::Report { version }, ConsulReply::Done) => self.on_reported(job, version),
+            (Flight::Report { version }, ConsulReply::Failed(ConsulFailure::Unknown))
+                if self.planted(Defect::RegistrationLossIgnored) =>
+            {
+                self.on_reported(job, version);
+            }
             (Flight::Deregister, ConsulReply::Done)
             | (Flight::Deregister, ConsulReply::Failed(ConsulFailure::Unknown)) => {
                 self.on_deregistered(job);

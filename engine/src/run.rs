@@ -190,6 +190,7 @@ impl Engine {
         if !is_stopping && !is_final && !slot.is_interval() && self.use_restart(job) {
             return self.back_off(job);
         }
+        let is_retried = !self.planted(Defect::FailedReactionNotRetried) && self.holds_still(job);
         let Some(slot) = self.slot_mut(job) else { return };
         slot.life = Life::Waiting;
         let is_failed = slot.last_exit.is_some_and(|exit| !exit.is_success());
@@ -198,7 +199,7 @@ impl Engine {
         }
         if slot.pending > 0 {
             self.use_pending(job);
-        } else if is_failed && !is_stopping && reacts_to_state(&slot.spec.trigger) {
+        } else if is_failed && !is_stopping && is_retried && reacts_to_state(&slot.spec.trigger) {
             slot.retrying = true;
             return self.back_off(job);
         }
@@ -257,9 +258,16 @@ impl Engine {
 
     pub(crate) fn on_restart_due(&mut self, job: JobId) {
         let Some(slot) = self.slot(job) else { return };
-        if slot.life == Life::BackingOff && slot.process == Process::None {
-            self.start_run(job);
+        if slot.life != Life::BackingOff || slot.process != Process::None {
+            return;
         }
+        if slot.retrying && !self.holds_still(job) {
+            // Its sources start it when they are back.
+            let Some(slot) = self.slot_mut(job) else { return };
+            slot.life = Life::Waiting;
+            return self.settle_waiting(job);
+        }
+        self.start_run(job);
     }
 
     pub(crate) fn on_run_timeout(&mut self, job: JobId) {
@@ -289,10 +297,10 @@ fn reacts_to_state(trigger: &Trigger) -> bool {
         Trigger::On(clause) => {
             clause.repeat == crate::config::Repeat::Each && is_state(&clause.source)
         }
-        Trigger::Any(clauses) => clauses
+        Trigger::Any(clauses) | Trigger::All(clauses) => clauses
             .iter()
             .any(|clause| clause.repeat == crate::config::Repeat::Each && is_state(&clause.source)),
-        Trigger::Startup | Trigger::All(_) | Trigger::Interval(_) | Trigger::Schedule(_) => false,
+        Trigger::Startup | Trigger::Interval(_) | Trigger::Schedule(_) => false,
     }
 }
 

@@ -300,6 +300,12 @@ impl Engine {
         }
     }
 
+    /// Tells whether a reaction that failed is to be tried again: what it needs is still there.
+    pub(crate) fn holds_still(&self, job: JobId) -> bool {
+        let Some(slot) = self.slot(job) else { return false };
+        !matches!(slot.spec.trigger, Trigger::All(_)) || self.all_hold(job)
+    }
+
     fn all_hold(&self, job: JobId) -> bool {
         let Some(slot) = self.slot(job) else { return false };
         let clauses = clauses_of(&slot.spec.trigger);

@@ -237,9 +237,9 @@ impl Engine {
     /// Announces a reading that differs, at once or when it has stayed the same for long enough.
     fn consider(&mut self, watch: WatchId, reading: Reading) {
         let is_silent = self.planted(Defect::FirstReadingSilent);
-        let is_chatty = self.planted(Defect::EveryReadingIsAChange);
+        let is_known = self.is_known(watch, &reading);
         let Some(state) = self.watches.get_mut(watch.index()) else { return };
-        if state.announced.as_ref() == Some(&reading) && !is_chatty {
+        if is_known {
             state.settling = None;
             self.timers.stop_watch(watch, WatchTimer::Settle);
         } else if is_silent && state.announced.is_none() {
@@ -250,6 +250,30 @@ impl Engine {
             let at = self.now.mono + state.spec.settle;
             state.settling = Some(reading);
             self.timers.arm_watch(watch, WatchTimer::Settle, at);
+        }
+    }
+
+    /// Tells whether a reading is what was announced last.
+    fn is_known(&self, watch: WatchId, reading: &Reading) -> bool {
+        let Some(state) = self.watch_state(watch) else { return true };
+        let mut announced = state.announced.as_ref();
+        if self.planted(Defect::TagsShareMemory) {
+            let of_service = |other: &&WatchState| match (&other.spec.target, &state.spec.target) {
+                (
+                    WatchTarget::Service { name, tag },
+                    WatchTarget::Service { name: own, tag: own_tag },
+                ) => name == own && tag != own_tag && other.announced.is_some(),
+                (_, _) => false,
+            };
+            let other = self.watches.iter().find(of_service);
+            announced = other.map_or(announced, |other| other.announced.as_ref());
+        }
+        match announced {
+            _ if self.planted(Defect::EveryReadingIsAChange) => false,
+            Some(before) if self.planted(Defect::OnlyAddressesCompared) => {
+                summary_of(before) == summary_of(reading)
+            }
+            before => before == Some(reading),
         }
     }
 
@@ -287,6 +311,9 @@ impl Engine {
         if !is_file {
             self.note_catalog_fails(failure);
         }
+        if !is_file && self.planted(Defect::UnreachableIsEmpty) {
+            self.consider(watch, Reading::Instances(Vec::new()));
+        }
         let (seed, now) = (self.seed, self.now.mono);
         let Some(state) = self.watches.get_mut(watch.index()) else { return };
         state.attempt = state.attempt.saturating_add(1);
@@ -303,6 +330,9 @@ impl Engine {
     }
 
     fn on_stale(&mut self, watch: WatchId) {
+        if self.planted(Defect::StaleNeverSaid) {
+            return;
+        }
         let Some(state) = self.watches.get_mut(watch.index()) else { return };
         if !state.is_failing || core::mem::replace(&mut state.is_stale, true) {
             return;

@@ -106,6 +106,10 @@ pub const WRITE_PAUSE: Duration = Duration::from_millis(1);
 /// anyway; more connections only bring its limit of 200 a client address nearer.
 pub const CONSUL_SHORT_MAX: usize = 4;
 
+/// How many blocking queries are under way at once: of an agent's 200 connections for one address
+/// some are left for reports, locks and others on this machine. A further watch has to wait.
+pub const CONSUL_BLOCKING_MAX: usize = 180;
+
 /// How many idle connections to Consul are kept: a burst of changes ends that many blocking queries
 /// at once, and all of them come back within a second.
 pub const CONSUL_IDLE_MAX: usize = 32;

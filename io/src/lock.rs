@@ -123,7 +123,7 @@ fn configuration(options: &LockOptions, around: &Surroundings) -> Result<Loaded,
             "logging": { "raw": true },
         }],
     });
-    let is_named_outside = around.env.contains_key("CONSUL_HTTP_ADDR");
+    let is_named_outside = around.env.get("CONSUL_HTTP_ADDR").is_some_and(|at| !at.is_empty());
     if options.consul.is_some() || !is_named_outside {
         let consul = options.consul.as_deref().unwrap_or("localhost:8500");
         top["consul"] = Value::from(consul);
@@ -217,7 +217,7 @@ impl Companions for LockCompanions {
     }
 
     fn complaint(&mut self) -> Option<String> {
-        self.consul.take_complaint()
+        None
     }
 
     fn finish(&mut self) {}

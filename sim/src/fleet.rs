@@ -183,6 +183,11 @@ impl FleetBuilder {
 }
 
 impl Fleet {
+    /// Tells how many nodes there are.
+    pub const fn nodes(&self) -> u16 {
+        self.nodes
+    }
+
     /// Lets so much time pass.
     pub fn run_for(&mut self, duration: Duration) {
         self.world.run_for(duration);

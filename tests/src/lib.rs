@@ -1,7 +1,8 @@
-//! What the tests that cross crates share: the program under test, waiting for a condition, and
-//! tables of measurements.
+//! What the tests that cross crates share: the program under test, containers around it, Consuls,
+//! tables of measurements, and waiting for a condition.
 
 pub mod consul;
+pub mod container;
 pub mod program;
 pub mod table;
 pub mod wait;

@@ -16,10 +16,12 @@ pub fn steersman() -> &'static Path {
 }
 
 fn build() -> PathBuf {
-    // A test program is TARGET/PROFILE/deps/NAME.
+    // A test program is TARGET/PROFILE/deps/NAME, any other TARGET/PROFILE/NAME.
     let own = env::current_exe().expect("a running program has a path");
-    let profile = own.ancestors().nth(2).expect("cargo puts tests three levels deep");
-    let target = profile.parent().expect("cargo puts tests three levels deep");
+    let folder = own.parent().expect("a program is in a folder");
+    let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    let profile = profile.expect("cargo puts programs two or three levels deep");
+    let target = profile.parent().expect("cargo puts programs two or three levels deep");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--package", "steersman", "--bin", "steersman"]);

@@ -3,9 +3,6 @@
 //! The real ones are on 127.0.0.2 to 127.0.0.4 with `raft_multiplier` 1; the model runs with
 //! `Timing::fast`. The same story is told to both, and both must end it within the same bounds.
 
-use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,8 +10,7 @@ use serde_json::Value;
 use steersman_sim::consul::{
     AgentId, Consul, Fault, Input, Options, Output, Request, RequestId, ServerId, Timing,
 };
-use steersman_tests::consul::wire::{self, Wanted};
-use steersman_tests::wait::until;
+use steersman_tests::consul::cluster::Cluster;
 
 /// Three servers one can talk to and kill.
 trait Servers {
@@ -35,54 +31,8 @@ trait Servers {
 }
 
 struct RealServers {
-    children: Vec<Child>,
-    addresses: Vec<SocketAddr>,
+    cluster: Cluster,
     begun: Instant,
-    _folder: tempfile::TempDir,
-}
-
-impl RealServers {
-    fn start() -> RealServers {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let mut children = Vec::new();
-        let mut addresses = Vec::new();
-        let ports: Vec<u16> = (0..4)
-            .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"))
-            .map(|listener| listener.local_addr().expect("it is bound").port())
-            .collect();
-        for number in 2..=4u8 {
-            let address = format!("127.0.0.{number}");
-            let log = File::create(folder.path().join(format!("log{number}")));
-            let log = log.expect("a file can be made");
-            let data = folder.path().join(format!("data{number}"));
-            let mut command = Command::new("consul");
-            command.args(["agent", "-server", "-bootstrap-expect=3", "-log-level=warn"]);
-            command.args(["-dns-port=-1", "-grpc-port=-1"]);
-            command.arg(format!("-node=s{number}")).arg(format!("-data-dir={}", data.display()));
-            command.arg(format!("-bind={address}")).arg(format!("-client={address}"));
-            let names = ["http", "server", "serf-lan", "serf-wan"];
-            for (name, port) in names.iter().zip(&ports) {
-                command.arg(format!("-{name}-port={port}"));
-            }
-            command.arg("-hcl=performance { raft_multiplier = 1 }");
-            for other in 2..=4u8 {
-                command.arg(format!("-retry-join=127.0.0.{other}:{}", ports[2]));
-            }
-            command.stdin(Stdio::null()).stdout(log.try_clone().expect("shared")).stderr(log);
-            children.push(command.spawn().expect("consul is installed (tests/setup/consul.sh)"));
-            addresses.push(SocketAddr::from(([127, 0, 0, number], ports[0])));
-        }
-        RealServers { children, addresses, begun: Instant::now(), _folder: folder }
-    }
-}
-
-impl Drop for RealServers {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
 }
 
 impl Servers for RealServers {
@@ -93,19 +43,11 @@ impl Servers for RealServers {
         target: &str,
         body: &str,
     ) -> Option<(u16, String)> {
-        let wanted = Wanted {
-            method: method.to_owned(),
-            target: target.to_owned(),
-            body: body.as_bytes().to_vec(),
-            ..Wanted::default()
-        };
-        let got = wire::send(self.addresses[server], &wanted).ok()?;
-        Some((got.status, String::from_utf8_lossy(&got.body).into_owned()))
+        self.cluster.ask(server, method, target, body)
     }
 
     fn kill(&mut self, server: usize) {
-        self.children[server].kill().expect("it can be killed");
-        let _ = self.children[server].wait();
+        self.cluster.kill(server);
     }
 
     fn now(&mut self) -> u64 {
@@ -269,14 +211,9 @@ fn lose_the_leader(servers: &mut dyn Servers, first: usize) {
 
 #[test]
 fn real_servers_lose_their_leader() {
-    let mut servers = RealServers::start();
-    let ready = |servers: &mut RealServers| {
-        let (status, body) = servers.ask(0, "GET", "/v1/status/leader", "")?;
-        let (_, peers) = servers.ask(0, "GET", "/v1/status/peers", "")?;
-        let three = peers.matches(':').count() == 3;
-        (status == 200 && body.trim() != "\"\"" && three).then_some(())
-    };
-    until("three servers have a leader", || ready(&mut servers));
+    let cluster = Cluster::start();
+    cluster.await_leader();
+    let mut servers = RealServers { cluster, begun: Instant::now() };
     lose_the_leader(&mut servers, 2);
 }
 

@@ -305,6 +305,23 @@ pub(crate) fn report_missing_consul(draft: &Draft, problems: &mut Problems) {
     problems.add(problem.help("add consul: \"HOST:8500\", or \"embedded\" for development"));
 }
 
+/// Warns when Consul would refuse some of the connections that all watches and locks need.
+pub(crate) fn report_many_watches(draft: &Draft, problems: &mut Problems) {
+    let is_of_consul = |watch: &&WatchDraft| !matches!(watch.watch.target, WatchTarget::File(_));
+    let mut spans: Vec<Span> =
+        draft.watches.iter().filter(is_of_consul).map(|watch| watch.name.span).collect();
+    spans.extend(draft.locks.iter().map(|lock| lock.name.span));
+    let Some(span) = spans.get(WATCHES_MAX) else { return };
+    let message =
+        format!("cannot keep {} watches and locks in touch with one Consul agent", spans.len());
+    let help = "an agent takes 200 connections from one address (http_max_conns_per_client), and \
+                each of these needs its own: watch a prefix, or raise the agent's limit";
+    problems.add(Problem::new(&super::problem::MANY_WATCHES, *span, message).help(help));
+}
+
+/// Of an agent's 200 connections some are for short requests, and others may share the address.
+const WATCHES_MAX: usize = 180;
+
 /// Names everything that cannot do without Consul.
 pub(crate) fn needs_of_consul<'a>(
     jobs: &'a [JobDraft],

@@ -214,6 +214,7 @@ fn decode(
     let mut draft = draft(&top, around, problems);
     link::link(&mut draft, problems);
     link::report_missing_consul(&draft, problems);
+    link::report_many_watches(&draft, problems);
     reach::report_unreachable(&draft, problems);
     budget::report(&draft, top.span, problems);
     let mut settings = Settings {

@@ -46,6 +46,8 @@ rules! {
     ENDLESS_STARTS = Error "endless-starts": "Unlimited restarts together with `each`.";
     LOCK_UNSAFE = Error "lock-unsafe": "The figures of a lock do not keep two holders apart.";
     LOCK_RISK = Warning "lock-risk": "The same, accepted with `unsafe: true`.";
+    MANY_WATCHES = Warning "many-watches": "More watches and locks than one Consul agent has \
+                                            connections for.";
     NEVER_RUNS = Warning "never-runs": "A job that can never start, because what it waits for \
                                         cannot happen.";
     NOTHING_TO_DO = Warning "nothing-to-do": "A job with neither a command nor a service.";

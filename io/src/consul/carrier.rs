@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steersman_engine::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Owner};
-use steersman_engine::front::{Agent, Consul, Scheme};
+use steersman_engine::front::{Agent, Consul};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -28,7 +28,6 @@ pub struct Carrier<D: Dial + Clone = Network> {
     flights: HashMap<Owner, Flight>,
     /// How many flights there may be before those that have ended are taken out.
     flights_max: usize,
-    complaint: Option<String>,
 }
 
 #[derive(Debug)]
@@ -48,7 +47,6 @@ impl<D: Dial + Clone> Carrier<D> {
             client: Err(String::from("cannot use Consul: none is configured")),
             flights: HashMap::new(),
             flights_max: 64,
-            complaint: None,
         }
     }
 
@@ -69,7 +67,6 @@ impl<D: Dial + Clone> Carrier<D> {
                 client.map(Arc::new).map_err(|error| error.to_string())
             }),
             Some(Consul::Agent(agent)) => {
-                self.complaint = complaint_about(agent);
                 let client = Client::new(agent, self.dial.clone(), self.counters.clone());
                 client.map(Arc::new).map_err(|error| error.to_string())
             }
@@ -108,11 +105,6 @@ impl<D: Dial + Clone> Carrier<D> {
         }
     }
 
-    /// Gives something worth the log, if there is something: that certificates are not checked.
-    pub fn take_complaint(&mut self) -> Option<String> {
-        self.complaint.take()
-    }
-
     /// Gives the counters.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -142,7 +134,7 @@ impl<D: Dial + Clone> Drop for Carrier<D> {
 #[cfg(feature = "sim")]
 fn embedded() -> Result<Agent, String> {
     let address = crate::embedded::start()?;
-    Ok(Agent::new(address.to_string(), Scheme::Http))
+    Ok(Agent::new(address.to_string(), steersman_engine::front::Scheme::Http))
 }
 
 #[cfg(not(feature = "sim"))]
@@ -154,15 +146,4 @@ fn answer_later(answers: Answers, op: ConsulOp, reason: String) -> JoinHandle<()
     let reply = ConsulReply::Failed(ConsulFailure::Unreachable(reason.into()));
     // It is closed when the driver has ended.
     tokio::spawn(async move { drop(answers.send((op, reply)).await) })
-}
-
-fn complaint_about(agent: &Agent) -> Option<String> {
-    let is_unverified = agent.scheme == Scheme::Https && !agent.tls.verify;
-    is_unverified.then(|| {
-        format!(
-            "the certificate of Consul at {} is not checked: \
-             whoever is in between can read the token",
-            agent.address
-        )
-    })
 }

@@ -23,7 +23,9 @@ use super::explain::explained;
 use super::failure::{Failure, Stage};
 use super::tls::Tls;
 use super::token::{self, Token};
-use crate::limits::{CONSUL_DECODE_BYTES_MAX, CONSUL_IDLE_MAX, CONSUL_SHORT_MAX};
+use crate::limits::{
+    CONSUL_BLOCKING_MAX, CONSUL_DECODE_BYTES_MAX, CONSUL_IDLE_MAX, CONSUL_SHORT_MAX,
+};
 
 /// A client of one Consul agent. Nothing is opened before the first request.
 pub struct Client<D: Dial> {
@@ -36,6 +38,7 @@ pub struct Client<D: Dial> {
     host: HeaderValue,
     idle: Mutex<Vec<Connection>>,
     short: Semaphore,
+    blocking: Semaphore,
     counters: Counters,
 }
 
@@ -63,6 +66,7 @@ impl<D: Dial> Client<D> {
             host,
             idle: Mutex::new(Vec::new()),
             short: Semaphore::new(CONSUL_SHORT_MAX),
+            blocking: Semaphore::new(CONSUL_BLOCKING_MAX),
             counters,
         })
     }
@@ -94,8 +98,16 @@ impl<D: Dial> Client<D> {
         request: &ConsulRequest,
         stage: &mut Stage,
     ) -> Result<ConsulReply, Failure> {
-        // It is never closed.
-        let _permit = if is_queued(request) { self.short.acquire().await.ok() } else { None };
+        let queue = match way_of(request) {
+            Way::Short => Some(&self.short),
+            Way::Blocking => Some(&self.blocking),
+            Way::AtOnce => None,
+        };
+        let _permit = match queue {
+            // It is never closed.
+            Some(queue) => queue.acquire().await.ok(),
+            None => None,
+        };
         let token = self.token.header()?;
         let outgoing = self.outgoing(request, token.as_ref())?;
         let answer = self.answer(outgoing, is_repeatable(request), stage).await?;
@@ -234,22 +246,32 @@ fn decode(request: &ConsulRequest, answer: &Answer) -> ConsulReply {
     wire::decode(request, HttpAnswer { status, index, body })
 }
 
-/// Tells whether a request waits when too many are under way. Those that Consul may hold back until
-/// something changes do not: each has a connection of its own. Those of locks must not: a renewal
-/// in time is worth more than any report.
-fn is_queued(request: &ConsulRequest) -> bool {
+/// How a request goes when many are under way.
+enum Way {
+    /// It waits its turn among the short ones.
+    Short,
+    /// Consul may hold it back until something changes: it has a connection of its own.
+    Blocking,
+    /// It waits for nobody: a lock's renewal in time is worth more than any report.
+    AtOnce,
+}
+
+fn way_of(request: &ConsulRequest) -> Way {
     match request {
         ConsulRequest::Register(_)
         | ConsulRequest::Deregister { .. }
         | ConsulRequest::Report { .. }
-        | ConsulRequest::File { .. } => true,
-        ConsulRequest::Instances { index, .. } | ConsulRequest::Keys { index, .. } => *index == 0,
+        | ConsulRequest::File { .. } => Way::Short,
+        ConsulRequest::Instances { index: 0, .. } | ConsulRequest::Keys { index: 0, .. } => {
+            Way::Short
+        }
+        ConsulRequest::Instances { .. } | ConsulRequest::Keys { .. } => Way::Blocking,
         ConsulRequest::SessionCreate { .. }
         | ConsulRequest::SessionRenew { .. }
         | ConsulRequest::SessionDestroy { .. }
         | ConsulRequest::LockRead { .. }
         | ConsulRequest::Acquire { .. }
-        | ConsulRequest::Release { .. } => false,
+        | ConsulRequest::Release { .. } => Way::AtOnce,
     }
 }
 

@@ -1,26 +1,47 @@
-//! Where scenarios run: with a sound engine, or with one that has a deliberate defect.
+//! Where scenarios run: with a sound engine, or with one that has a deliberate defect; as written,
+//! or in the random neighbourhood of that.
 
 use core::time::Duration;
 
 use steersman_engine::defect::Defect;
-use steersman_sim::fixture::{Scene, SceneBuilder};
-use steersman_sim::fleet::{Fleet, FleetBuilder};
+use steersman_sim::fixture::{Scene, SceneBuilder, ms, secs};
+use steersman_sim::fleet::{Fleet, FleetBuilder, node};
+use steersman_sim::random::Random;
+use steersman_sim::{Action, CatalogFault};
 
 /// The conditions of a scenario.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lab {
     defect: Option<Defect>,
+    /// Where in the neighbourhood; none is the scenario as written.
+    seed: Option<u64>,
 }
 
 impl Lab {
     /// Everything as it should be.
     pub(crate) const fn sound() -> Lab {
-        Lab { defect: None }
+        Lab { defect: None, seed: None }
     }
 
     /// One thing wrong.
     pub(crate) const fn with(defect: Defect) -> Lab {
-        Lab { defect: Some(defect) }
+        Lab { defect: Some(defect), seed: None }
+    }
+
+    /// Somewhere near the scenario: other seeds, times, latencies, clocks, slow followers.
+    pub(crate) const fn near(seed: u64) -> Lab {
+        Lab { defect: None, seed: Some(seed) }
+    }
+
+    /// Gives about this much time, up to a fifth more or less; exactly this much as written.
+    pub(crate) fn about(self, span: Duration) -> Duration {
+        let Some(random) = self.random("about") else { return span };
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        ms(random.keyed(millis).between(millis - millis / 5, millis + millis / 5))
+    }
+
+    fn random(self, stream: &str) -> Option<Random> {
+        self.seed.map(|seed| Random::new(seed).stream("lab").stream(stream))
     }
 
     /// Begins a scene under these conditions.
@@ -32,15 +53,42 @@ impl Lab {
 
     /// Begins a fleet under these conditions.
     pub(crate) fn begin_fleet(self, fleet: FleetBuilder) -> Fleet {
-        fleet.begin_with(|engine| {
+        let fleet = match self.seed {
+            Some(seed) => fleet.seed(seed).drift(200),
+            None => fleet,
+        };
+        let mut fleet = fleet.begin_with(|engine| {
             if let Some(defect) = self.defect {
                 engine.plant(defect);
             }
-        })
+        });
+        self.disturb(&mut fleet);
+        fleet
+    }
+
+    /// Slows links and followers down, as the neighbourhood wants it.
+    fn disturb(self, fleet: &mut Fleet) {
+        const LATENCIES: [(u64, u64); 3] = [(0, 1), (1, 20), (5, 100)];
+        const LAGS: [u64; 4] = [0, 1, 5, 60];
+        let Some(random) = self.random("disturb") else { return };
+        for nth in 0..fleet.nodes() {
+            let pick = random.stream("latency").keyed(u64::from(nth)).pick(&LATENCIES);
+            let (least, most) = pick.copied().unwrap_or_default();
+            fleet.act(node(nth), Action::Latency(ms(least), ms(most)));
+        }
+        // The first server is the one that the test itself reads from.
+        for server in 1..3 {
+            let pick = random.stream("lag").keyed(u64::from(server)).pick(&LAGS);
+            fleet.trouble(CatalogFault::SlowFollower(server, secs(pick.copied().unwrap_or(0))));
+        }
     }
 
     /// Sets a scene that has not begun: the first input is still to come.
     pub(crate) fn begin_late(self, scene: SceneBuilder) -> Scene {
+        let scene = match self.seed {
+            Some(seed) => scene.seed(seed),
+            None => scene,
+        };
         scene.set_with(|engine| {
             if let Some(defect) = self.defect {
                 engine.plant(defect);

@@ -10,7 +10,9 @@
 //! - `reloading`: the difference and nothing else
 //! - `isolation`: one stuck thing disturbs no other
 //! - `controlling`: the control plane
-//! - `registering`: registration and watches, with a model of Consul
+//! - `registering`: registration, with a model of Consul
+//! - `watching`: watches and their reactions, with a model of Consul
+//! - `neighbourhood`: the random neighbourhood of both
 //! - `locking`: locks on several nodes, with a model of Consul
 //! - `defects`: which scenario sees which defect
 
@@ -22,11 +24,13 @@ mod isolation;
 mod lab;
 mod locking;
 mod maintenance;
+mod neighbourhood;
 mod registering;
 mod reloading;
 mod restarting;
 mod starting;
 mod stopping;
+mod watching;
 
 /// Every scenario there is.
 pub(crate) const ALL: &[&[lab::Scenario]] = &[
@@ -41,4 +45,5 @@ pub(crate) const ALL: &[&[lab::Scenario]] = &[
     controlling::ALL,
     locking::ALL,
     registering::ALL,
+    watching::ALL,
 ];

@@ -1,14 +1,13 @@
-//! Registration and watches against a model of Consul: what Consul should hold is compared with
-//! what it answers, and what it says is announced once.
+//! Registration against a model of Consul: what Consul should hold is compared with what it
+//! answers.
 
 use core::time::Duration;
 
-use steersman_engine::Code;
-use steersman_engine::config::{Clause, Name, Repeat, SourceName};
+use steersman_engine::config::Config;
 use steersman_engine::event::SignalName;
 use steersman_engine::input::{Control, ExitStatus};
 use steersman_sim::fixture::{JobBuilder, job, ms, secs};
-use steersman_sim::fleet::{Fleet, FleetBuilder, advertised, node, watch};
+use steersman_sim::fleet::{Fleet, FleetBuilder, advertised, node};
 use steersman_sim::link::LinkState;
 use steersman_sim::script::Script;
 use steersman_sim::{Action, CatalogFault};
@@ -18,16 +17,13 @@ use crate::lab::{Lab, scenarios};
 scenarios![
     healthy_service_is_passing_and_stays_so,
     agent_that_forgot_everything_is_told_again,
+    agent_that_comes_back_empty_after_a_while_is_told_again,
+    restarted_container_is_registered_with_its_new_port,
     end_of_maintenance_registers_again,
     failing_check_is_critical_at_once,
     crashed_process_is_critical_at_once,
     service_is_out_of_the_catalog_before_its_process_is_told,
     agent_that_never_answers_does_not_hold_the_stop,
-    absent_upstream_is_announced,
-    change_of_the_upstream_is_seen_at_once,
-    changes_during_a_reaction_are_one_further_run,
-    upstream_that_does_not_change_is_announced_once,
-    unreachable_catalog_is_no_change,
 ];
 
 fn web() -> JobBuilder {
@@ -70,18 +66,52 @@ fn agent_that_forgot_everything_is_told_again(lab: Lab) {
     assert_eq!(fleet.passing("web"), ["web-node0"], "{}", fleet.story());
 }
 
+fn agent_that_comes_back_empty_after_a_while_is_told_again(lab: Lab) {
+    let mut fleet = passing(lab, Fleet::of(1, [web()]));
+    fleet.run_for(lab.about(secs(20)));
+    fleet.trouble(CatalogFault::KillAgent(3));
+    // Long enough for everybody to know that it is dead: nothing of it is left when it returns.
+    fleet.run_for(lab.about(secs(30)));
+    fleet.trouble(CatalogFault::StartAgent { agent: 3, keeps: false });
+    // The longest wait between two tries is 15 s and a quarter.
+    await_passing(&mut fleet, &["web-node0"], secs(25));
+    fleet.run_for(lab.about(secs(100)));
+    assert_eq!(fleet.passing("web"), ["web-node0"], "{}", fleet.story());
+}
+
+fn restarted_container_is_registered_with_its_new_port(lab: Lab) {
+    let mut fleet = passing(lab, Fleet::of(1, [web()]));
+    fleet.run_for(lab.about(secs(20)));
+    fleet.act(node(0), Action::Crash);
+    let moved = advertised(job("web").unlimited().checked(secs(2)), 8001);
+    let file = Config {
+        stop_timeout: secs(15),
+        hostname: "node0".into(),
+        ..steersman_sim::fixture::config([moved])
+    };
+    fleet.act(node(0), Action::WriteConfig(Ok(file)));
+    // Before the time to live has run out: the old entry is still passing.
+    fleet.run_for(secs(1));
+    fleet.act(node(0), Action::StartContainer);
+    fleet.run_for(secs(8));
+    let listed = fleet.read("/v1/health/service/web?passing=1&stale");
+    let ports: Vec<_> = listed.as_array().into_iter().flatten().collect();
+    assert_eq!(ports.len(), 1, "{}", fleet.story());
+    assert_eq!(ports[0]["Service"]["Port"], 8001, "{}", fleet.story());
+}
+
 fn end_of_maintenance_registers_again(lab: Lab) {
     let mut fleet = passing(lab, Fleet::of(1, [web()]));
     fleet.act(node(0), Action::Control(Control::Maintenance(true)));
     await_passing(&mut fleet, &[], secs(2));
-    fleet.run_for(secs(30));
+    fleet.run_for(lab.about(secs(30)));
     fleet.act(node(0), Action::Control(Control::Maintenance(false)));
     await_passing(&mut fleet, &["web-node0"], secs(5));
 }
 
 fn failing_check_is_critical_at_once(lab: Lab) {
     let mut fleet = passing(lab, Fleet::of(1, [web()]));
-    fleet.run_for(secs(20));
+    fleet.run_for(lab.about(secs(20)));
     let now = fleet.world.now();
     let fails = Script::ends(ms(10), 1);
     let kind = steersman_engine::RunKind::Check;
@@ -92,7 +122,7 @@ fn failing_check_is_critical_at_once(lab: Lab) {
 
 fn crashed_process_is_critical_at_once(lab: Lab) {
     let mut fleet = passing(lab, Fleet::of(1, [web()]));
-    fleet.run_for(secs(20));
+    fleet.run_for(lab.about(secs(20)));
     let run = fleet.job(node(0), "web").live_run().expect("it runs").run;
     fleet.act(node(0), Action::EndProcess(run, ExitStatus::Signal(11)));
     let took = await_passing(&mut fleet, &[], secs(6));
@@ -125,66 +155,4 @@ fn agent_that_never_answers_does_not_hold_the_stop(lab: Lab) {
     assert!(end < asked + secs(16), "after {:?}", end.since(asked));
     let told = fleet.job(node(0), "web").only().signals[0].0;
     assert!(told <= asked + secs(5), "told after {:?}", told.since(asked));
-}
-
-/// Two nodes: one serves, the other watches and reacts.
-fn watched(reaction: Script, clause: Code) -> FleetBuilder {
-    let source = SourceName::Watch(Name::from("upstream"));
-    let clause = Clause { code: clause, source, repeat: Repeat::Each };
-    Fleet::of(3, [web(), job("react").on(clause)])
-        .with(|config| config.watches.push(watch("upstream", "web")))
-        .script("react", reaction)
-}
-
-fn absent_upstream_is_announced(lab: Lab) {
-    let idle = watched(Script::ends(ms(10), 0), Code::Unhealthy)
-        .script("web", Script::endless().starts_after(secs(60)));
-    let mut fleet = lab.begin_fleet(idle);
-    fleet.run_for(secs(5));
-    assert_eq!(fleet.job(node(0), "react").count(), 1, "{}", fleet.story());
-}
-
-fn change_of_the_upstream_is_seen_at_once(lab: Lab) {
-    let mut fleet = lab.begin_fleet(watched(Script::ends(ms(10), 0), Code::Changed));
-    fleet.run_for(secs(30));
-    let before = fleet.job(node(0), "react").count();
-    let run = fleet.job(node(2), "web").live_run().expect("it runs").run;
-    fleet.act(node(2), Action::EndProcess(run, ExitStatus::Code(1)));
-    fleet.run_for(secs(1));
-    let after = fleet.job(node(0), "react").count();
-    assert!(after > before, "the interval of the watch is 10 s\n{}", fleet.story());
-}
-
-fn changes_during_a_reaction_are_one_further_run(lab: Lab) {
-    let mut fleet = lab.begin_fleet(watched(Script::ends(secs(40), 0), Code::Changed));
-    for nth in [1, 2, 1, 2] {
-        fleet.run_for(secs(7));
-        let run = fleet.job(node(nth), "web").live_run().expect("it runs").run;
-        fleet.act(node(nth), Action::EndProcess(run, ExitStatus::Code(1)));
-    }
-    fleet.run_for(secs(70));
-    let runs = fleet.job(node(0), "react");
-    assert_eq!(runs.count(), 2, "{}", fleet.story());
-    assert!(fleet.times_of(node(0), "changed watch.#0").len() >= 5);
-}
-
-fn upstream_that_does_not_change_is_announced_once(lab: Lab) {
-    let mut fleet = lab.begin_fleet(watched(Script::ends(ms(10), 0), Code::Changed));
-    fleet.run_for(secs(30));
-    let before = fleet.times_of(node(0), "changed watch.#0").len();
-    fleet.run_for(secs(600));
-    assert_eq!(fleet.times_of(node(0), "changed watch.#0").len(), before);
-}
-
-fn unreachable_catalog_is_no_change(lab: Lab) {
-    let mut fleet = lab.begin_fleet(watched(Script::ends(ms(10), 0), Code::Changed));
-    fleet.run_for(secs(30));
-    let before = fleet.times_of(node(0), "changed watch.#0").len();
-    fleet.act(node(0), Action::Link(LinkState::Refused));
-    fleet.run_for(secs(5));
-    fleet.act(node(0), Action::Link(LinkState::Up));
-    fleet.run_for(secs(60));
-    // Its own service may have been away for a moment; nothing is said without a difference.
-    let after = fleet.times_of(node(0), "changed watch.#0").len();
-    assert!(after <= before + 2, "{} more\n{}", after - before, fleet.story());
 }

@@ -148,22 +148,6 @@ async fn driver_that_is_behind_loses_no_reply() {
 }
 
 #[tokio::test]
-async fn certificates_that_are_not_checked_are_complained_about_once() {
-    let (mut carrier, _answered) = carrier();
-    let mut agent = Agent::new("consul:8501", Scheme::Https);
-    agent.tls.verify = false;
-    for _ in 0..3 {
-        carrier.apply(Some(&Consul::Agent(agent.clone()))).unwrap();
-    }
-    let complaint = carrier.take_complaint().unwrap();
-    assert!(complaint.contains("consul:8501 is not checked"), "{complaint}");
-    assert_eq!(carrier.take_complaint(), None);
-    agent.tls.verify = true;
-    carrier.apply(Some(&Consul::Agent(agent))).unwrap();
-    assert_eq!(carrier.take_complaint(), None);
-}
-
-#[tokio::test]
 async fn reply_of_a_timeout_comes_in_time() {
     let (server, _open) = silent().await;
     let (mut carrier, mut answered) = carrier();
