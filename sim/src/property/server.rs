@@ -68,6 +68,8 @@ states! {
     Errant = "errant",
     /// There is nothing on its disk.
     Empty = "empty",
+    /// The users of the cluster are on its disk: it has been one of it.
+    Joined = "joined",
     /// The health of its node's jobs says that it is what it is not.
     Lying = "lying",
     /// There is one primary, and every live server replicates from it.
@@ -147,6 +149,7 @@ fn server_is(database: &DatabaseView, view: &View, node: NodeId, state: ServerSt
         ServerState::Stopped => server.has_stopped,
         ServerState::Errant => server.is_errant,
         ServerState::Empty => server.data == Data::Empty,
+        ServerState::Joined => server.has_users,
         ServerState::Lying => {
             let says = |pattern: &Option<Arc<str>>| {
                 let jobs = view.nodes.get(node.index()).into_iter().flat_map(|it| &it.jobs);

@@ -2,6 +2,7 @@
 //!
 //! - `power`: which planted defects a search finds, and how soon
 //! - `finding`: one defect from a plain configuration to a page
+//! - `mysql`: the published MySQL handlers and their repair, as programs
 //! - `scenarios`: scenario files, from their errors to the repetition of a trace
 //! - `consul`: registration, watches and locks in scenario files
 //! - `determinism`: equal seeds are equal runs, and what is not is named
@@ -10,6 +11,7 @@
 mod consul;
 mod determinism;
 mod finding;
+mod mysql;
 mod page;
 mod power;
 mod sample;

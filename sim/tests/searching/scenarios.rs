@@ -46,6 +46,22 @@ fn bad_scenarios_are_refused_with_the_place() {
             "3:23 cannot judge \"ap\": nothing is called that",
         ),
         (
+            format!("{{\n{node},\nprograms: {{ p: ['sleep soon'] }} }}"),
+            "3:24 cannot use `soon` as a duration",
+        ),
+        (
+            format!("{{\n{node},\nprograms: {{ p: [{{ repeat: 3 }}] }} }}"),
+            "3:17 cannot do `repeat` without `do`",
+        ),
+        (
+            format!("{{\n{node},\nprograms: {{ p: ['run q'] }} }}"),
+            "3:17 cannot find the program `q`",
+        ),
+        (
+            format!("{{\n{node},\nproperties: [{{ never: 'database x is lossy' }}] }}"),
+            "3:23 cannot judge the database \"x\": there is none",
+        ),
+        (
             format!("{{\n{node},\nproperties: [{{ within: 3 }}] }}"),
             "3:14 cannot judge a property that does not demand exactly one thing",
         ),
