@@ -7,12 +7,12 @@ use super::duration::show;
 use super::jobs::JobDraft;
 use super::link::Draft;
 use super::problem::{
-    HANDLER_WITHOUT_TRIGGER, IGNORED_KEY, NAME_CLASH, NOTHING_TO_DO, Problem, Problems,
-    STOP_BUDGET, UNKNOWN_SOURCE,
+    FEEDBACK_LOOP, HANDLER_WITHOUT_TRIGGER, IGNORED_KEY, NAME_CLASH, NOTHING_TO_DO, Problem,
+    Problems, STOP_BUDGET, UNKNOWN_SOURCE,
 };
 use super::text::Span;
 use super::when::{ClauseDraft, TriggerDraft};
-use crate::config::Config;
+use crate::config::{Config, Repeat, WatchTarget};
 use crate::event::Code;
 
 /// Warns about everything that shows only when all jobs are known.
@@ -24,6 +24,7 @@ pub(crate) fn report(draft: &Draft, top: Span, problems: &mut Problems) {
     for job in &draft.jobs {
         report_stop_budget(draft, job, problems);
         report_handler(job, problems);
+        report_feedback(draft, job, problems);
     }
     report_locks(draft, problems);
     report_clashes(draft, problems);
@@ -167,6 +168,30 @@ fn report_handler(job: &JobDraft, problems: &mut Problems) {
         );
         let help = "give `when: { source, once }`, such as once: \"stopping\"";
         problems.add(Problem::new(&HANDLER_WITHOUT_TRIGGER, job.name.span, message).help(help));
+    }
+}
+
+/// Warns about a job that reacts to changes of the very service that it registers.
+fn report_feedback(draft: &Draft, job: &JobDraft, problems: &mut Problems) {
+    if job.job.service.is_none() {
+        return;
+    }
+    let name = job.name.value.as_str();
+    for clause in job.when.trigger.clauses() {
+        let Some(watch) = clause.source.value.strip_prefix("watch.") else { continue };
+        let watched = draft.watches.iter().find(|draft| draft.name.value == watch);
+        let is_own = watched.is_some_and(|draft| match &draft.watch.target {
+            WatchTarget::Service { name: watched, .. } => **watched == *name,
+            WatchTarget::Key(_) | WatchTarget::Prefix(_) | WatchTarget::File(_) => false,
+        });
+        if clause.repeat.value == Repeat::Each && is_own {
+            let message = format!(
+                "cannot come to rest: job \"{name}\" runs again at each change of service \
+                 \"{name}\", and registering it is one"
+            );
+            let help = "let a job of its own, without a port, react to the change";
+            problems.add(Problem::new(&FEEDBACK_LOOP, clause.source.span, message).help(help));
+        }
     }
 }
 

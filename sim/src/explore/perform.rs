@@ -148,27 +148,9 @@ impl<'a> Run<'a> {
         director: Arc<dyn Director>,
         level: Level,
     ) -> Run<'a> {
-        let mut world = World::new(plan.seed);
-        if plan.ties {
-            world.draw_ties();
-        }
+        let mut world = raise(setting, plan, director);
         world.observer_mut().set_keep(Keep::OracleOnly);
         world.observer_mut().tap().set_level(level.max(Level::Signs));
-        world.playbook().set_director(director);
-        if let Some(consul) = &setting.consul {
-            consul.build(&mut world, &setting.nodes, plan.seed);
-        }
-        world.add_applications(&setting.applications);
-        for (index, node) in setting.nodes.iter().enumerate() {
-            let agent = setting.consul.as_ref().map(|consul| consul.agent_of(index));
-            let setup = NodeSetup { agent, ..node.setup(plan.seed) };
-            let id = world.add_node(setup, |engine| {
-                if let Some(prepare) = &setting.prepare {
-                    prepare(engine);
-                }
-            });
-            world.furnish(id, &node.home);
-        }
         let mut run = Run {
             setting,
             world,
@@ -306,6 +288,30 @@ impl<'a> Run<'a> {
     fn name_of(&self, id: NodeId, happening: Happening) -> Option<Anchor> {
         anchor_of(&self.world, id, happening)
     }
+}
+
+/// Builds the world of a plan, in which nothing has happened yet.
+pub(crate) fn raise(setting: &Setting, plan: &Plan, director: Arc<dyn Director>) -> World {
+    let mut world = World::new(plan.seed);
+    if plan.ties {
+        world.draw_ties();
+    }
+    world.playbook().set_director(director);
+    if let Some(consul) = &setting.consul {
+        consul.build(&mut world, &setting.nodes, plan.seed);
+    }
+    world.add_applications(&setting.applications);
+    for (index, node) in setting.nodes.iter().enumerate() {
+        let agent = setting.consul.as_ref().map(|consul| consul.agent_of(index));
+        let setup = NodeSetup { agent, ..node.setup(plan.seed) };
+        let id = world.add_node(setup, |engine| {
+            if let Some(prepare) = &setting.prepare {
+                prepare(engine);
+            }
+        });
+        world.furnish(id, &node.home);
+    }
+    world
 }
 
 /// Names what happened to a process.

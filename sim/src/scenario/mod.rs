@@ -5,6 +5,7 @@ mod block;
 mod decode;
 mod keys;
 mod plain;
+mod probe;
 mod schema;
 
 use std::sync::Arc;

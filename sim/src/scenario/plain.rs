@@ -3,15 +3,19 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use steersman_engine::config::{Clause, Config, SourceName, Trigger};
+use steersman_engine::config::{Backoff, Clause, Config, Job, SourceName, Trigger};
+use steersman_engine::event::Code;
 
 use super::Scenario;
 use crate::explore::{FaultSet, Found, Limits, Setting};
-use crate::property::SuiteSource;
+use crate::property::{Demand, PropertySource, SuiteSource};
 
 /// More starts of one job within ten seconds are a storm. The longest run of honest ones is that of
 /// the default backoff: seven, and a few triggers besides.
 const STORM: usize = 24;
+
+/// A longer wait between restarts than this is not waited for.
+const BACKOFF_MAX: Duration = Duration::from_secs(120);
 
 /// Makes a scenario of one configuration.
 pub fn of_config(file: &str, name: &str, config: Config) -> Scenario {
@@ -21,7 +25,9 @@ pub fn of_config(file: &str, name: &str, config: Config) -> Scenario {
         .iter()
         .any(|job| matches!(job.trigger, Trigger::Interval(every) if is_quick(every)));
     let starts_in_ten_seconds_max = if has_ticker { 0 } else { STORM };
-    let source = SuiteSource { starts_in_ten_seconds_max, ..SuiteSource::default() };
+    let limits = limits(&config);
+    let properties = revivals(&config, limits.settle);
+    let source = SuiteSource { starts_in_ten_seconds_max, properties, ..SuiteSource::default() };
     let suite = source.compile().unwrap_or_default();
     Scenario {
         title: file.to_owned(),
@@ -30,10 +36,56 @@ pub fn of_config(file: &str, name: &str, config: Config) -> Scenario {
         suite: Arc::new(suite),
         faults: FaultSet::EVERY,
         scripted: Vec::new(),
-        limits: Limits::default(),
+        limits,
         is_plain: true,
         warnings: Vec::new(),
     }
+}
+
+/// Gives runs the time that the slowest restart takes.
+fn limits(config: &Config) -> Limits {
+    let waits = config.jobs.iter().map(|job| match job.backoff {
+        Backoff::None => Duration::ZERO,
+        // Jitter adds to it; a restart may be followed by one of what it waits for.
+        Backoff::Exponential { max, .. } => max.min(BACKOFF_MAX).saturating_mul(2),
+    });
+    let default = Limits::default();
+    let settle = waits.max().unwrap_or_default() + default.settle;
+    Limits { settle, ..default }
+}
+
+/// Demands of every job that serves others that it serves again once nothing goes wrong any more,
+/// or that the container ends, so that a scheduler can replace it.
+fn revivals(config: &Config, within: Duration) -> Vec<PropertySource> {
+    let serves = |job: &&Arc<Job>| {
+        let is_serving = job.command.is_some() && (job.service.is_some() || job.health.is_some());
+        let is_awaited = match &job.trigger {
+            Trigger::Startup => true,
+            Trigger::On(clause) => is_ordinary(clause),
+            Trigger::All(clauses) => clauses.iter().all(is_ordinary),
+            Trigger::Any(_) | Trigger::Interval(_) | Trigger::Schedule(_) => false,
+        };
+        is_serving && is_awaited && !job.builtin && !needs_catalog(config, &job.name, 0)
+    };
+    let property = |job: &Arc<Job>| PropertySource {
+        name: Arc::from(format!("\"{}\" serves again, or the container ends", job.name)),
+        demand: Demand::Eventually,
+        text: Arc::from(format!("{} is running or node * is over", job.name)),
+        then: None,
+        patience: within,
+    };
+    let properties = config.jobs.iter().filter(serves).map(property);
+    // A name that the language of conditions cannot say is left out.
+    let is_said = |one: &PropertySource| {
+        let alone = SuiteSource { properties: vec![one.clone()], ..SuiteSource::default() };
+        alone.compile().is_ok()
+    };
+    properties.filter(is_said).collect()
+}
+
+/// Tells whether a clause names something that comes when nothing goes wrong.
+fn is_ordinary(clause: &Clause) -> bool {
+    matches!(clause.code, Code::Healthy | Code::ExitSuccess | Code::Startup)
 }
 
 /// Says what a search of a plain configuration shows that is no breach but should be looked at.
@@ -50,6 +102,7 @@ pub fn advice(scenario: &Scenario, found: &Found) -> Vec<String> {
             }
         }
     }
+    advice.extend(super::probe::findings(&scenario.setting));
     advice
 }
 

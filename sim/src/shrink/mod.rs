@@ -245,7 +245,10 @@ impl Shrinker {
             for index in 0..self.setting.nodes[node].config.jobs.len() {
                 let job = &self.setting.nodes[node].config.jobs[index];
                 let is_spoken_of = self.is_spoken_of(&self.setting.nodes[node].name, &job.name);
-                let is_needed = job.service.is_some() || self.is_programmed(node, index);
+                // What others wait for must be able to come, or the story is about something else.
+                let is_needed = job.service.is_some()
+                    || self.is_programmed(node, index)
+                    || is_awaited(&self.setting.nodes[node].config, index);
                 if job.health.is_none() || is_needed || is_spoken_of {
                     continue;
                 }
