@@ -88,6 +88,8 @@ pub struct Job {
     pub service: Option<Service>,
     /// The lock that must be held while this job runs (`while: "lock.NAME"`).
     pub while_lock: Option<Name>,
+    /// The lock whose terms it does not outlive (`stopWith: "lock.NAME"`).
+    pub stop_with: Option<Name>,
     /// Whether it belongs to the supervisor itself (telemetry): then it keeps no container alive.
     pub builtin: bool,
 }
@@ -110,6 +112,7 @@ impl Job {
             essential: false,
             service: None,
             while_lock: None,
+            stop_with: None,
             builtin: false,
         }
     }

@@ -301,6 +301,7 @@ impl Engine {
         let Successor::Job { spec, start } = successor else { return };
         // The index has heard the new trigger since the reload; the rest belongs to the process.
         let is_rewired = slot.spec.while_lock != spec.while_lock
+            || slot.spec.stop_with != spec.stop_with
             || slot.spec.service.is_some() != spec.service.is_some()
             || slot.spec.health.is_some() != spec.health.is_some();
         slot.renew(spec, now);
@@ -341,6 +342,7 @@ fn difference(old: &Job, new: &Job) -> Difference {
     }
     let is_process_same = old.command == new.command
         && old.trigger == new.trigger
-        && old.while_lock == new.while_lock;
+        && old.while_lock == new.while_lock
+        && old.stop_with == new.stop_with;
     if is_process_same { Difference::Settings } else { Difference::Process }
 }

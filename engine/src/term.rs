@@ -67,12 +67,15 @@ impl Engine {
         state.led_since = now;
         let token = if is_forged { 1 } else { state.token };
         let name = state.spec.name.clone();
+        let value = state.spec.value.clone().unwrap_or_default();
         let until_ms = state.demote_at().0 / 1_000_000;
         let token_name = variable::of_job("CONTAINERPILOT_LOCK", &name, "TOKEN");
         self.set_variable(token_name, Some(format!("{token}").into()));
         let until_name = variable::of_job("CONTAINERPILOT_LOCK", &name, "TERM_UNTIL");
         self.set_variable(until_name, Some(format!("{until_ms}").into()));
         self.put_token(lock, Some(format!("{token}\n").into()));
+        let holder = variable::of_job("CONTAINERPILOT_LOCK", &name, "HOLDER");
+        self.set_variable(holder, Some(value));
         self.log(Level::Info, None, Message::LockHeld { lock: name, token });
         self.publish(Code::Acquired, Source::Lock(lock));
         for job in self.wiring.held_jobs(lock).to_vec() {
@@ -93,7 +96,7 @@ impl Engine {
         let name = state.spec.name.clone();
         let variable = variable::of_job("CONTAINERPILOT_LOCK", &name, "HOLDER");
         let value = crate::base64::decode_text(&entry.value);
-        self.set_variable(variable, Some(value.into()));
+        self.set_variable(variable, Some(value));
         if !state_is_holding(self.lock_state(lock)) {
             let variable = variable::of_job("CONTAINERPILOT_LOCK", &name, "TOKEN");
             self.set_variable(variable, Some(format!("{}", entry.modified).into()));
@@ -155,6 +158,11 @@ impl Engine {
         self.publish(Code::Lost, Source::Lock(lock));
         for job in self.wiring.held_jobs(lock).to_vec() {
             self.end_held_job(job, limit);
+        }
+        if was_leading {
+            for job in self.wiring.bound_jobs(lock).to_vec() {
+                self.end_held_job(job, limit);
+            }
         }
         self.check_vacant(lock);
     }
@@ -220,7 +228,8 @@ impl Engine {
         let is_demoting =
             self.lock_state(lock).is_some_and(|state| state.standing == Standing::Demoting);
         let is_hasty = self.planted(Defect::LockReleasedTooEarly);
-        if is_demoting && (is_hasty || self.wiring.held_jobs(lock).iter().all(is_gone)) {
+        let mut jobs = self.wiring.held_jobs(lock).iter().chain(self.wiring.bound_jobs(lock));
+        if is_demoting && (is_hasty || jobs.all(is_gone)) {
             self.vacate(lock);
         }
     }
@@ -229,11 +238,12 @@ impl Engine {
     pub(crate) fn release_locks_of(&mut self, job: JobId) {
         let Some(lock) = self.wiring.lock_of(job) else { return };
         self.check_vacant(lock);
-        let is_unneeded = self.wiring.held_jobs(lock).iter().all(|job| {
+        let held = self.wiring.held_jobs(lock);
+        let is_unneeded = held.iter().all(|job| {
             self.slot(*job)
                 .is_none_or(|slot| slot.is_ended() && slot.successor == Successor::Nothing)
         });
-        if is_unneeded {
+        if is_unneeded && !held.is_empty() {
             self.demote(lock, LossReason::GivenUp);
         }
         self.settle_lock(lock);
@@ -252,6 +262,7 @@ impl Engine {
         let Some(state) = self.lock_mut(lock) else { return };
         // What is under way about the key is of no interest any more; its answer is ignored.
         state.key_flight = None;
+        self.revive_bound_jobs(lock);
         for timer in [LockTimer::Renew, LockTimer::Stand, LockTimer::Read, LockTimer::KeyReply] {
             self.timers.stop_lock(lock, timer);
         }
@@ -269,6 +280,18 @@ impl Engine {
             self.send_key(lock, KeyFlight::Release, request, core::time::Duration::ZERO);
         } else {
             self.destroy_session(lock);
+        }
+    }
+
+    /// The jobs that only had to end with the term run again, without the lock.
+    fn revive_bound_jobs(&mut self, lock: LockId) {
+        for job in self.wiring.bound_jobs(lock).to_vec() {
+            let is_barred = |slot: &crate::slot::Slot| {
+                slot.life == Life::Waiting && slot.pending == 0 && slot.runs_of_definition == 0
+            };
+            if self.slot(job).is_some_and(is_barred) {
+                self.begin_job(job);
+            }
         }
     }
 
@@ -410,13 +433,16 @@ impl Engine {
         }
     }
 
-    /// Tells whether a job may run now as far as its lock is concerned.
+    /// Tells whether a job may run now as far as its lock is concerned: one that needs it, while
+    /// it is held; one that ends with its terms, unless one is just ending.
     pub(crate) fn is_lock_held_for(&self, job: JobId) -> bool {
-        match self.wiring.lock_of(job) {
-            None => self.slot(job).is_none_or(|slot| slot.spec.while_lock.is_none()),
-            Some(lock) => {
-                self.lock_state(lock).is_some_and(|state| state.standing == Standing::Leading)
-            }
+        let Some(slot) = self.slot(job) else { return true };
+        let standing = self.wiring.lock_of(job).and_then(|lock| self.lock_state(lock));
+        let standing = standing.map(|state| state.standing);
+        match (&slot.spec.while_lock, &slot.spec.stop_with) {
+            (Some(_), _) => standing == Some(Standing::Leading),
+            (None, Some(_)) => standing != Some(Standing::Demoting),
+            (None, None) => true,
         }
     }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Clause, SourceName, Trigger, Watch};
+use crate::config::{Clause, Name, SourceName, Trigger, Watch};
 use crate::event::{Code, Event, Source};
 use crate::id::{JobId, LockId, WatchId};
 use crate::lock_state::LockState;
@@ -36,10 +36,12 @@ pub(crate) struct Wiring {
     carried: Vec<Vec<JobId>>,
     /// For each job: the jobs that wait for its end before they end.
     carriers: Vec<Vec<JobId>>,
-    /// For each job: the lock it needs.
+    /// For each job: the lock it needs, or whose terms it ends with.
     locks: Vec<Option<LockId>>,
     /// For each lock: the jobs that need it.
     held: Vec<Vec<JobId>>,
+    /// For each lock: the jobs that run without it as well, but end with its terms.
+    bound: Vec<Vec<JobId>>,
 }
 
 impl Wiring {
@@ -56,15 +58,22 @@ impl Wiring {
             carriers: empty_lists(count),
             locks: Vec::with_capacity(count),
             held: empty_lists(locks.len()),
+            bound: empty_lists(locks.len()),
         };
         for (index, slot) in slots.iter().enumerate() {
             let job = JobId(index as u16);
-            let lock = slot.spec.while_lock.as_ref().filter(|_| slot.in_use);
-            let lock = lock.and_then(|name| names.locks.get(&**name).copied());
-            if let Some(lock) = lock {
+            let find = |name: &Option<Name>| {
+                let name = name.as_ref().filter(|_| slot.in_use)?;
+                names.locks.get(&**name).copied()
+            };
+            let (needed, bound) = (find(&slot.spec.while_lock), find(&slot.spec.stop_with));
+            if let Some(lock) = needed {
                 insert(&mut wiring.held[lock.index()], job);
             }
-            wiring.locks.push(lock);
+            if let Some(lock) = bound {
+                insert(&mut wiring.bound[lock.index()], job);
+            }
+            wiring.locks.push(needed.or(bound));
             let clauses = if slot.in_use { clauses_of(&slot.wanted().trigger) } else { &[] };
             let sources: Vec<_> =
                 clauses.iter().map(|clause| names.resolve(&clause.source)).collect();
@@ -158,6 +167,10 @@ impl Wiring {
 
     pub(crate) fn held_jobs(&self, lock: LockId) -> &[JobId] {
         self.held.get(lock.index()).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn bound_jobs(&self, lock: LockId) -> &[JobId] {
+        self.bound.get(lock.index()).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn carriers(&self, job: JobId) -> &[JobId] {

@@ -172,6 +172,7 @@ pub(crate) fn telemetry_job(draft: &TelemetryDraft) -> JobDraft {
         name: At { value: String::from(TELEMETRY_SERVICE), span: draft.span },
         when: WhenDraft { trigger: TriggerDraft::Startup, timeout: None },
         while_lock: None,
+        stop_with: None,
         port: None,
         interfaces: None,
         timeout: None,

@@ -217,7 +217,8 @@ fn report_locks(draft: &Draft, problems: &mut Problems) {
         problems.add(Problem::new(&UNKNOWN_SOURCE, healthy.span, message).maybe_help(help));
     }
     for job in &draft.jobs {
-        let lock = job.while_lock.as_ref().and_then(|name| draft.lock(&name.value));
+        let lock = job.while_lock.as_ref().or(job.stop_with.as_ref());
+        let lock = lock.and_then(|name| draft.lock(&name.value));
         let (Some(lock), Some(kill)) = (lock, &job.kill_timeout) else { continue };
         if kill.value > lock.lock.stop_timeout {
             let message = format!(

@@ -9,6 +9,7 @@ use super::fields::{Fields, duration_of, shown, word_of};
 use super::interfaces::{self, Rules};
 use super::json5::{Node, Value};
 use super::keys::{BACKOFF, CONSUL_EXTRAS, HEALTH, JOB};
+use super::locks;
 use super::near;
 use super::problem::{
     BAD_NAME, BAD_VALUE, CHECK_OUTLASTS_INTERVAL, CONFLICTING_KEYS, ENDLESS_STARTS, HEALTH_MISSING,
@@ -31,6 +32,7 @@ pub(crate) struct JobDraft {
     pub(crate) name: At<String>,
     pub(crate) when: WhenDraft,
     pub(crate) while_lock: Option<At<String>>,
+    pub(crate) stop_with: Option<At<String>>,
     pub(crate) port: Option<At<u16>>,
     pub(crate) interfaces: Option<Rules>,
     /// `timeout` as given, without the default of an interval job.
@@ -82,12 +84,15 @@ pub(crate) fn job(node: &Node, index: usize, problems: &mut Problems) -> Option<
     let has_health = fields.member("health").is_some();
     let has_check = health.as_ref().is_some_and(|health| health.command.is_some());
     job.health = health;
-    let while_lock = while_lock(&fields, problems);
+    let while_lock = locks::lock_name(&fields, "while", problems);
+    let stop_with = locks::lock_name(&fields, "stopWith", problems);
+    locks::refuse_beside_stop_with(&fields, stop_with.as_ref(), problems);
     Some(JobDraft {
         job,
         name,
         when,
         while_lock,
+        stop_with,
         port,
         interfaces,
         timeout,
@@ -110,19 +115,6 @@ fn owner_of(node: &Node, index: usize) -> String {
         }
     }
     format!("jobs[{index}]")
-}
-
-fn while_lock(fields: &Fields<'_>, problems: &mut Problems) -> Option<At<String>> {
-    let text = fields.text("while", problems)?;
-    match text.value.strip_prefix("lock.") {
-        Some(name) if !name.is_empty() => Some(At { value: String::from(name), span: text.span }),
-        _ => {
-            let message = format!("cannot use {:?} as {}", text.value, fields.label("while"));
-            let help = "write \"lock.NAME\"";
-            problems.add(Problem::new(&BAD_VALUE, text.span, message).help(help));
-            None
-        }
-    }
 }
 
 fn restarts(fields: &Fields<'_>, when: &WhenDraft, problems: &mut Problems) -> Restarts {

@@ -88,21 +88,22 @@ pub(crate) fn link(draft: &mut Draft, problems: &mut Problems) {
             draft.jobs[index].job.trigger = linked;
         }
         let while_lock = draft.jobs[index].while_lock.clone();
-        if let Some(name) = while_lock {
-            match draft.lock(&name.value) {
-                Some(_) => draft.jobs[index].job.while_lock = Some(Name::from(name.value)),
-                None => {
-                    let message =
-                        format!("cannot hold `lock.{}`: there is no such lock", name.value);
-                    let names: Vec<&str> =
-                        draft.locks.iter().map(|l| l.name.value.as_str()).collect();
-                    let help = near::suggestion(&name.value, names.iter().copied());
-                    problems
-                        .add(Problem::new(&UNKNOWN_SOURCE, name.span, message).maybe_help(help));
-                }
-            }
-        }
+        draft.jobs[index].job.while_lock = link_lock(draft, while_lock, problems);
+        let stop_with = draft.jobs[index].stop_with.clone();
+        draft.jobs[index].job.stop_with = link_lock(draft, stop_with, problems);
     }
+}
+
+fn link_lock(draft: &Draft, name: Option<At<String>>, problems: &mut Problems) -> Option<Name> {
+    let name = name?;
+    if draft.lock(&name.value).is_some() {
+        return Some(Name::from(name.value));
+    }
+    let message = format!("cannot hold `lock.{}`: there is no such lock", name.value);
+    let names: Vec<&str> = draft.locks.iter().map(|lock| lock.name.value.as_str()).collect();
+    let help = near::suggestion(&name.value, names.iter().copied());
+    problems.add(Problem::new(&UNKNOWN_SOURCE, name.span, message).maybe_help(help));
+    None
 }
 
 fn trigger(draft: &Draft, index: usize, problems: &mut Problems) -> Option<Trigger> {

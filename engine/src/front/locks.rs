@@ -8,7 +8,7 @@ use super::jobs::{duration_or_word, shared};
 use super::json5::Node;
 use super::keys::LOCK;
 use super::lock_figures::Figures;
-use super::problem::Problems;
+use super::problem::{BAD_VALUE, CONFLICTING_KEYS, Problem, Problems};
 use super::text::At;
 use crate::config::{Lock, Takeover};
 
@@ -77,4 +77,41 @@ pub(crate) fn lock(node: &Node, index: usize, problems: &mut Problems) -> Option
         token_file: boxed(fields.text("tokenFile", problems)),
     };
     Some(LockDraft { lock, name, key, healthy })
+}
+
+/// A job that ends with a lock's terms runs at all other times: nothing else may start it.
+pub(super) fn refuse_beside_stop_with(
+    fields: &Fields<'_>,
+    stop_with: Option<&At<String>>,
+    problems: &mut Problems,
+) {
+    let Some(stop_with) = stop_with else { return };
+    for key in ["while", "when"] {
+        let Some(member) = fields.member(key) else { continue };
+        let message = format!("cannot give {} both `stopWith` and `{key}`", fields.owner);
+        let help = match key {
+            "while" => "`while` ends the job with the term as well",
+            _ => "`stopWith` is for a job that runs from the start on",
+        };
+        let problem = Problem::new(&CONFLICTING_KEYS, member.key_span, message);
+        problems.add(problem.related(stop_with.span, "the other one").help(help));
+    }
+}
+
+/// Reads the name of a lock from `lock.NAME`.
+pub(super) fn lock_name(
+    fields: &Fields<'_>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Option<At<String>> {
+    let text = fields.text(key, problems)?;
+    match text.value.strip_prefix("lock.") {
+        Some(name) if !name.is_empty() => Some(At { value: String::from(name), span: text.span }),
+        _ => {
+            let message = format!("cannot use {:?} as {}", text.value, fields.label(key));
+            let help = "write \"lock.NAME\"";
+            problems.add(Problem::new(&BAD_VALUE, text.span, message).help(help));
+            None
+        }
+    }
 }

@@ -225,7 +225,8 @@ impl NodeView {
 
     /// When the patience with a job ends whose lock is lost; at once after a pause.
     fn lock_deadline(&self, job: &Name) -> Option<Time> {
-        let lock = self.jobs.get(job)?.while_lock.as_ref()?;
+        let job = self.jobs.get(job)?;
+        let lock = job.while_lock.as_ref().or(job.stop_with.as_ref())?;
         let lost = self.lock_lost?;
         let patience = self.locks.get(lock)?;
         Some(if self.missed.is_zero() { lost + *patience } else { lost })

@@ -37,6 +37,9 @@ scenarios![
     many_candidates_have_one_session_each,
     lost_term_of_a_lock_that_is_stood_for_once_ends_its_supervisor,
     candidate_gives_up_when_the_lock_is_not_free_in_time,
+    job_that_stops_with_the_lock_runs_everywhere_and_ends_with_a_lost_term,
+    lock_waits_for_the_job_that_stops_with_it,
+    job_that_stops_with_the_lock_does_not_come_back_before_the_rest_has_gone,
 ];
 
 const JOB: &str = "ledger";
@@ -217,6 +220,57 @@ fn leader_changes_never_give_two_and_end_in_one(lab: Lab) {
     }
     fleet.run_for(secs(200));
     fleet.runner(JOB);
+}
+
+/// A database that runs everywhere, beside what makes one of them the leader.
+fn with_store(store: Script) -> FleetBuilder {
+    let job = steersman_sim::fixture::job("store").with(|job| {
+        job.stop_with = Some("ledger".into());
+        job.restarts = steersman_engine::config::Restarts::Unlimited;
+    });
+    Fleet::of(3, [ledger(), job])
+        .with(|config| config.locks.push(lock("ledger", "svc/ledger/leader")))
+        .script("store", store)
+}
+
+fn job_that_stops_with_the_lock_runs_everywhere_and_ends_with_a_lost_term(lab: Lab) {
+    let (mut fleet, leader) = settled(lab, with_store(Script::endless()));
+    fleet.run_for(secs(100));
+    assert_eq!(fleet.runners("store").len(), 3);
+    let cut = fleet.world.now();
+    fleet.act(leader, Action::Link(LinkState::Cut));
+    fleet.await_runner(JOB, FAILOVER, others(leader));
+    let stores = fleet.job(leader, "store");
+    assert_eq!(stores.count(), 2, "it ends with the term and comes back");
+    let gone = stores.nth(1).gone.expect("it has ended");
+    assert!(gone <= cut + secs(13) + secs(5) + ms(10), "gone after {:?}", gone.since(cut));
+    assert_eq!(fleet.runners("store").len(), 3, "without the lock as well");
+    let next = fleet.runner(JOB);
+    assert_eq!(fleet.job(next, "store").count(), 1, "a term's beginning does not touch it");
+}
+
+fn lock_waits_for_the_job_that_stops_with_it(lab: Lab) {
+    let slow = Script::endless().stops(secs(4), 0);
+    let (mut fleet, leader) = settled(lab, with_store(slow));
+    fleet.run_for(secs(100));
+    fleet.act(leader, Action::Control(Control::Maintenance(true)));
+    fleet.await_runner(JOB, secs(30), others(leader));
+    let gone = fleet.job(leader, "store").nth(1).gone.expect("it has ended");
+    let next = fleet.runner(JOB);
+    assert!(fleet.job(next, JOB).last().asked > gone, "the lock passes on only then");
+    assert!(fleet.job(leader, "store").is_live(), "in maintenance as well");
+}
+
+fn job_that_stops_with_the_lock_does_not_come_back_before_the_rest_has_gone(lab: Lab) {
+    let slow = Script::endless().stops(secs(4), 0);
+    let fleet = with_store(Script::endless()).script(JOB, slow);
+    let (mut fleet, leader) = settled(lab, fleet);
+    fleet.run_for(secs(100));
+    fleet.act(leader, Action::Control(Control::Maintenance(true)));
+    fleet.await_runner(JOB, secs(30), others(leader));
+    let gone = fleet.job(leader, JOB).last().gone.expect("it has ended");
+    assert!(fleet.job(leader, "store").last().asked >= gone);
+    assert_eq!(fleet.job(leader, "store").count(), 2);
 }
 
 fn put_by_a_stranger_changes_neither_term_nor_token(lab: Lab) {

@@ -30,6 +30,13 @@ pub(crate) static JOB: Block = Block {
             "",
             "`lock.NAME`: the job runs exactly while this supervisor holds the lock.",
         ),
+        added(
+            "stopWith",
+            Kind::Text,
+            "",
+            "`lock.NAME`: the job runs without the lock as well, but each end of a term ends it; \
+             the lock passes on only when it has gone. Then it starts again.",
+        ),
         key(
             "restarts",
             Kind::Any(&[

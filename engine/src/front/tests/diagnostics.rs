@@ -439,6 +439,16 @@ fn locks_are_judged_by_their_figures() {
     );
     assert_eq!(codes("{ jobs: [{ name: 'a', exec: 'x', while: 'lock.m' }] }"), ["unknown-source"]);
     assert_eq!(codes("{ jobs: [{ name: 'a', exec: 'x', while: 'm' }] }"), ["bad-value"]);
+    assert_eq!(codes("{ jobs: [{ name: 'a', exec: 'x', stopWith: 'm' }] }"), ["bad-value"]);
+    let beside = |keys: &str| {
+        format!(
+            "{{ consul: 'c:1', jobs: [{{ name: 'a', exec: 'x', stopWith: 'lock.l'{keys} }}], \
+             locks: [{{ name: 'l', key: 'k' }}] }}"
+        )
+    };
+    assert_eq!(codes(&beside("")), [""; 0]);
+    assert_eq!(codes(&beside(", while: 'lock.l'")), ["conflicting-keys"]);
+    assert_eq!(codes(&beside(", when: { interval: 5 }")), ["conflicting-keys"]);
     assert_eq!(codes(&lock("healthy: 'a'")), ["unknown-source"]);
 }
 
