@@ -61,11 +61,17 @@ impl Engine {
     pub(crate) fn stand(&mut self, lock: LockId) {
         let may_stand = self.may_stand(lock);
         let now = self.now.mono;
+        if may_stand && self.lock_state(lock).is_some_and(|it| it.standing == Standing::Idle) {
+            self.timers.stop_lock(lock, LockTimer::KeyReply);
+            self.timers.stop_lock(lock, LockTimer::Read);
+        }
         let Some(state) = self.lock_mut(lock) else { return };
         match state.standing {
             Standing::Idle if may_stand && !state.is_removed => {
                 state.standing = Standing::Candidate;
                 state.index = 0;
+                // A reading from the time before it stood may take long to be answered.
+                state.key_flight = None;
                 if let Some(patience) = state.spec.give_up_after {
                     self.timers.arm_lock(lock, LockTimer::Patience, now + patience);
                 }
@@ -292,7 +298,16 @@ impl Engine {
         state.attempt = state.attempt.saturating_add(1);
         let key = mix(u64::from(lock.0) | 4 << 60, u64::from(state.key_nth));
         let delay = catalog_delay(seed, key, state.attempt.min(4));
-        self.timers.arm_lock(lock, LockTimer::Stand, now + delay);
+        // Who does not stand only listens, and stands when its time has come.
+        let next = match state.standing {
+            Standing::Idle => LockTimer::Read,
+            Standing::Candidate
+            | Standing::Quiet
+            | Standing::Leading
+            | Standing::Demoting
+            | Standing::Vacating => LockTimer::Stand,
+        };
+        self.timers.arm_lock(lock, next, now + delay);
     }
 
     fn on_key_read(&mut self, lock: LockId, index: u64, entries: Vec<Entry>) {
@@ -333,7 +348,8 @@ impl Engine {
                 self.read_on(lock);
             }
             Some(Standing::Quiet | Standing::Leading) => self.demote(lock, LossReason::KeyGone),
-            Some(Standing::Idle | Standing::Demoting | Standing::Vacating) | None => {}
+            Some(Standing::Idle) => self.read_on(lock),
+            Some(Standing::Demoting | Standing::Vacating) | None => {}
         }
     }
 

@@ -96,7 +96,7 @@ impl Engine {
         let name = state.spec.name.clone();
         let variable = variable::of_job("CONTAINERPILOT_LOCK", &name, "HOLDER");
         let value = crate::base64::decode_text(&entry.value);
-        self.set_variable(variable, Some(value));
+        self.set_variable(variable, Some(value.into()));
         if !state_is_holding(self.lock_state(lock)) {
             let variable = variable::of_job("CONTAINERPILOT_LOCK", &name, "TOKEN");
             self.set_variable(variable, Some(format!("{}", entry.modified).into()));
@@ -335,7 +335,18 @@ impl Engine {
             _ => state.spec.hold_off.saturating_mul(1 << doublings).min(limits::HOLD_OFF_MAX),
         };
         self.timers.arm_lock(lock, LockTimer::Stand, now + wait);
+        self.listen(lock);
         self.settle_lock(lock);
+    }
+
+    /// Who does not stand for a lock, for now, still says who holds it: its jobs may follow that
+    /// one.
+    fn listen(&mut self, lock: LockId) {
+        let Some(state) = self.lock_mut(lock) else { return };
+        state.index = 0;
+        if self.stage == Stage::Running && !self.lock_state(lock).is_some_and(|s| s.is_removed) {
+            self.timers.arm_lock(lock, LockTimer::Read, self.now.mono + limits::WATCH_SPACING);
+        }
     }
 
     /// A job's health changed: the locks that depend on it begin, or stop, to count.

@@ -3,6 +3,8 @@
 
 pub mod consul;
 pub mod container;
+pub mod image;
+pub mod maria;
 pub mod program;
 pub mod table;
 pub mod wait;

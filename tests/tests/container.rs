@@ -9,12 +9,12 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use steersman_tests::image;
 use steersman_tests::program::steersman;
 use steersman_tests::wait::until;
 
@@ -223,30 +223,16 @@ impl Image {
     fn build() -> Image {
         let folder = tempfile::tempdir().expect("a folder can be created");
         let root = folder.path();
-        add_program(root, steersman(), "/bin/steersman");
+        image::add_program(root, steersman(), "/bin/steersman");
         for program in ["/bin/sh", "/bin/sleep", "/usr/bin/setsid"] {
-            add_program(root, Path::new(program), program);
+            image::add_program(root, Path::new(program), program);
         }
         for needed in ["etc", "tmp", "var/run"] {
             fs::create_dir_all(root.join(needed)).expect("a new folder can be written");
         }
         let image = Image { name: format!("steersman-test-{}", std::process::id()) };
-        let mut tar = Command::new("tar")
-            .args(["--create", "--numeric-owner", "--owner=0", "--group=0", "--directory"])
-            .arg(root)
-            .arg(".")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("tar can be run");
-        let output = Command::new("docker")
-            .args(["import", "--change", "ENV PATH=/bin:/usr/bin", "--change"])
-            .arg(r#"ENTRYPOINT ["/bin/steersman", "-config", "/etc/steersman.json5"]"#)
-            .args(["-", &image.name])
-            .stdin(tar.stdout.take().expect("it was asked for"))
-            .output()
-            .expect("docker can be run");
-        assert!(tar.wait().expect("tar was started").success());
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let entry = r#"ENTRYPOINT ["/bin/steersman", "-config", "/etc/steersman.json5"]"#;
+        image::import(root, &image.name, &["ENV PATH=/bin:/usr/bin", entry]);
         image
     }
 }
@@ -255,24 +241,6 @@ impl Drop for Image {
     fn drop(&mut self) {
         let _ = Command::new("docker").args(["rmi", "--force", &self.name]).output();
     }
-}
-
-/// Copies a program and the libraries that its loader will look for.
-fn add_program(root: &Path, program: &Path, to: &str) {
-    add_file(root, program, to);
-    let output = Command::new("ldd").arg(program).output().expect("ldd can be run");
-    // A static program has no libraries, and ldd says so with a status.
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    for library in text.split_whitespace().filter(|word| word.starts_with('/')) {
-        add_file(root, Path::new(library), library);
-    }
-}
-
-fn add_file(root: &Path, from: &Path, to: &str) {
-    let to = root.join(to.trim_start_matches('/'));
-    fs::create_dir_all(to.parent().expect("it is below the root")).expect("it can be written");
-    fs::copy(from, &to).unwrap_or_else(|error| panic!("cannot copy {}: {error}", from.display()));
-    fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).expect("it is ours");
 }
 
 /// Runs Docker and gives what it prints; a failure fails the test.

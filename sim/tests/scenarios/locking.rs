@@ -37,6 +37,7 @@ scenarios![
     many_candidates_have_one_session_each,
     lost_term_of_a_lock_that_is_stood_for_once_ends_its_supervisor,
     candidate_gives_up_when_the_lock_is_not_free_in_time,
+    loser_of_a_term_hears_who_leads_before_it_stands_again,
     job_that_stops_with_the_lock_runs_everywhere_and_ends_with_a_lost_term,
     lock_waits_for_the_job_that_stops_with_it,
     job_that_stops_with_the_lock_does_not_come_back_before_the_rest_has_gone,
@@ -220,6 +221,19 @@ fn leader_changes_never_give_two_and_end_in_one(lab: Lab) {
     }
     fleet.run_for(secs(200));
     fleet.runner(JOB);
+}
+
+fn loser_of_a_term_hears_who_leads_before_it_stands_again(lab: Lab) {
+    let (mut fleet, leader) = settled(lab, three());
+    fleet.run_for(secs(60));
+    let destroyed = fleet.world.now();
+    fleet.trouble(CatalogFault::DestroyHolder { key: "svc/ledger/leader".into() });
+    fleet.await_runner(JOB, FAILOVER, others(leader));
+    fleet.run_for(secs(2));
+    let observed = fleet.times_of(leader, "observed lock.#0");
+    assert!(observed.iter().any(|at| *at > destroyed), "it waits out its hold-off, but listens");
+    let gone = fleet.job(leader, JOB).last().gone.expect("it has stopped");
+    assert!(fleet.world.now() < gone + secs(30), "the hold-off is not over");
 }
 
 /// A database that runs everywhere, beside what makes one of them the leader.
