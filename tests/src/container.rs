@@ -16,7 +16,6 @@ pub struct Container {
     outer: Option<Child>,
     init: u32,
     name: String,
-    config: PathBuf,
     env: Vec<(String, String)>,
     folder: tempfile::TempDir,
 }
@@ -64,7 +63,7 @@ impl Container {
             .expect("unshare can be run");
         let pid = outer.id();
         let mut container =
-            Container { outer: Some(outer), init: 0, name: name.into(), config, env, folder };
+            Container { outer: Some(outer), init: 0, name: name.into(), env, folder };
         container.init =
             until("the container's first process", || children_of(pid).first().copied());
         container

@@ -31,6 +31,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// How many changes of each round a handler is timed for.
 const CHANGES: usize = 10;
 
+/// Over how long the moments of changes are spread.
+const SPREAD: Duration = Duration::from_secs(3);
+
 /// How many watches look on while nothing changes.
 const WATCHES: usize = 50;
 
@@ -237,8 +240,9 @@ fn measure_delays(pattern: Pattern) -> Result<Vec<Duration>> {
         agent.register("web", &format!("web-{nth}"), 8000);
         let handled = await_mark(&marks, before)?;
         delays.push(handled.saturating_sub(change));
-        // Each change at another moment of the interval.
-        thread::sleep(Duration::from_millis(150 + 270 * nth as u64 % 1000));
+        // Each change at another moment of the interval: steps of the golden ratio spread evenly.
+        let part = (nth as f64 * 0.618_034).fract();
+        thread::sleep(Duration::from_millis(150) + SPREAD.mul_f64(part));
     }
     Ok(delays)
 }
