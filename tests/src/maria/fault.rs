@@ -118,10 +118,10 @@ pub fn inflict(cluster: &Cluster, writers: &Writers, fault: Fault) -> Figures {
     let term = before.last().map_or(0, |ack| ack.term);
     let begun = Instant::now();
     let began = wall();
-    let is_next = |ack: &Ack| {
-        if fault.moves() { ack.term > term } else { ack.term >= term && ack.at > began + 0.05 }
-    };
     fault.begin(cluster, old);
+    let hit = wall();
+    let is_next =
+        |ack: &Ack| if fault.moves() { ack.term > term } else { ack.at > hit && ack.term >= term };
     let first = until("a write is acknowledged again", || {
         writers.acks().into_iter().skip(before.len()).find(is_next)
     });
