@@ -1,8 +1,9 @@
-//! How well failing runs are made small: the table that `docs/shrinking.md` quotes.
+//! How well failing runs are made small: the table that `docs/determinism.md` quotes.
 //!
-//! `cargo run --release -p steersman-sim --example shrinking [SEEDS] [PER_DEFECT]` plants every
-//! defect of the engine in turn, searches, shrinks what fails, and sees whether less would do by
-//! trying every smaller choice of what the failing run had out of the ordinary.
+//! `cargo run --release -p steersman-sim --example shrinking [SEEDS] [PER_DEFECT] [SECONDS]` plants
+//! every defect of the engine in turn, searches, shrinks what fails, and sees whether less would do
+//! by trying every smaller choice of what the failing run had out of the ordinary. Each defect gets
+//! an equal share of the seconds that are left.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -28,16 +29,19 @@ fn main() -> ExitCode {
         "{:<26} {:>6} {:>7} {:>6} {:>5} {:>6} {:>9}  site",
         "defect", "seed", "things", "left", "best", "runs", "time"
     );
+    let seconds = arguments.next().and_then(Result::ok).unwrap_or(170);
+    let ends = Instant::now() + Duration::from_secs(seconds);
     let mut cases = Vec::new();
     let mut unseen = 0_usize;
-    for defect in Defect::ALL {
+    for (defect, left) in Defect::ALL.iter().zip((1..=Defect::ALL.len()).rev()) {
+        let share = Share::of(ends, left, each);
         let search = sample::search(Some(*defect), seeds);
-        let failing = failing(&search, each);
+        let failing = failing(&search, each, share.search);
         if failing.is_empty() {
             unseen += 1;
         }
         for (seed, breach) in failing {
-            let case = Case::of(*defect, &search, seed, &breach);
+            let case = Case::of(*defect, &search, seed, &breach, share.optimum);
             println!("{}", case.line());
             cases.push(case);
         }
@@ -45,10 +49,31 @@ fn main() -> ExitCode {
     summary(&cases, unseen)
 }
 
+/// How long one defect may take.
+struct Share {
+    /// The search for failing runs.
+    search: Duration,
+    /// The search for the optimum of each.
+    optimum: Duration,
+}
+
+impl Share {
+    fn of(ends: Instant, defects: usize, each: u64) -> Share {
+        let left = ends.saturating_duration_since(Instant::now());
+        let all = left / u32::try_from(defects).unwrap_or(u32::MAX);
+        let each = u32::try_from(each.max(1)).unwrap_or(u32::MAX);
+        Share { search: all / 4, optimum: all / 2 / each }
+    }
+}
+
 /// Lists the first seeds that fail, with what they break.
-fn failing(search: &Search, each: u64) -> Vec<(u64, Breach)> {
+fn failing(search: &Search, each: u64, time_max: Duration) -> Vec<(u64, Breach)> {
+    let began = Instant::now();
     let mut failing = Vec::new();
     for seed in search.seeds.clone() {
+        if began.elapsed() > time_max {
+            break;
+        }
         let one = Search { seeds: seed..seed + 1, jobs: 1, ..search.clone() };
         let found = one.go(&Progress::default());
         failing.extend(found.breaches.into_iter().map(|found| (seed, found.breach)));
@@ -72,7 +97,7 @@ struct Case {
 }
 
 impl Case {
-    fn of(defect: Defect, search: &Search, seed: u64, breach: &Breach) -> Case {
+    fn of(defect: Defect, search: &Search, seed: u64, breach: &Breach, time_max: Duration) -> Case {
         let plan = search.plan_of(seed);
         let began = Instant::now();
         let shrunk = shrink(&search.setting, &plan, &search.suite, Effort::default());
@@ -82,7 +107,7 @@ impl Case {
             shrunk.breach.is_like(breach) && again.breach.is_some_and(|it| it.is_like(breach))
         });
         let left = shrunk.as_ref().map_or(0, |shrunk| shrunk.weight.1);
-        let best = best(search, &plan, breach, left);
+        let best = best(search, &plan, (breach, left), time_max);
         Case { defect, seed, things: plan.weight(), shrunk, took, is_same, best }
     }
 
@@ -106,7 +131,13 @@ impl Case {
 }
 
 /// Finds the fewest things of a plan that fail in the same way, if there are fewer than `left`.
-fn best(search: &Search, plan: &Plan, breach: &Breach, left: usize) -> Option<usize> {
+fn best(
+    search: &Search,
+    plan: &Plan,
+    (breach, left): (&Breach, usize),
+    time_max: Duration,
+) -> Option<usize> {
+    let began = Instant::now();
     let mut inputs = 0;
     let things = plan.weight();
     for size in 0..left {
@@ -119,7 +150,7 @@ fn best(search: &Search, plan: &Plan, breach: &Breach, left: usize) -> Option<us
                     return Some(size);
                 }
             }
-            if inputs > INPUTS_MAX {
+            if inputs > INPUTS_MAX || began.elapsed() > time_max {
                 return None;
             }
             if !advance(&mut chosen, things) {
@@ -169,6 +200,7 @@ fn summary(cases: &[Case], unseen: usize) -> ExitCode {
         println!("nothing failed: nothing was shrunk");
         return ExitCode::FAILURE;
     }
+    let unknown = cases.iter().filter(|case| case.best.is_none()).count();
     let mut times: Vec<Duration> = cases.iter().map(|case| case.took).collect();
     times.sort_unstable();
     let same = cases.iter().filter(|case| case.is_same).count();
@@ -182,7 +214,7 @@ fn summary(cases: &[Case], unseen: usize) -> ExitCode {
          time: median {:.1} ms, worst {:.1} ms\n\
          things out of the ordinary: {things} before, {} after\n\
          same property and site: {same} of {}\n\
-         optimum known: {}; within 1.5 times of it: {near}; sum {left} against {best}",
+         optimum known: {}, too long to know: {unknown}; within 1.5 times of it: {near}; sum {left} against {best}",
         cases.len(),
         Defect::ALL.len() - unseen,
         times[times.len() / 2].as_secs_f64() * 1e3,

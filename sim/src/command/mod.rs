@@ -273,10 +273,8 @@ fn case(
     story.facts.push((String::from("shrunk from"), shrinking));
     let version = String::from(env!("CARGO_PKG_VERSION"));
     story.facts.push((String::from("steersman"), version.clone()));
-    let seeds = format!("{seed}..{}", seed + 1);
-    story
-        .facts
-        .push((String::from("search it with"), format!("steersman sim {file} --seeds {seeds}")));
+    let again = strategies::again(by, file, seed);
+    story.facts.push((String::from("search it with"), again));
     if let Some(trace) = &trace {
         story.facts.push((String::from("repeat with"), format!("steersman replay {trace}")));
         let header = Header {

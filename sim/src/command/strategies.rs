@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use super::grouped;
 use crate::explore::course::Stage;
 use crate::explore::exhaust::{Effort, Lead, Reach, exhaust, left_out};
-use crate::explore::model::Model;
 use crate::explore::pct::Priorities;
-use crate::explore::{FoundBreach, Search};
+use crate::explore::{FoundBreach, Search, replay};
+use crate::tap::Level;
 
 /// How deep a disorder the change points of priorities are drawn for.
 const DEPTH: u32 = 3;
@@ -22,6 +22,10 @@ const DEPTH: u32 = 3;
 const SHARE: u64 = 4;
 /// In a portfolio the exhaustive search may take so long.
 const PORTFOLIO_TIME: Duration = Duration::from_secs(10);
+
+/// What found a breach, if not a random run.
+const BY_SEARCH: &str = "the exhaustive search";
+const BY_PRIORITIES: &str = "a run by priorities";
 
 /// How runs are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +86,8 @@ struct Prioritised {
     sources: u64,
     events: u64,
     guarantees: Vec<(u32, f64)>,
+    /// Runs that seemed to break something and did not as plans.
+    unrepeated: usize,
 }
 
 /// Searches by every strategy besides the random one.
@@ -100,7 +106,7 @@ pub(super) fn go(strategy: Strategy, search: &Search) -> Outcome {
         let reach = exhaust(search, effort);
         for lead in &reach.leads {
             let found = FoundBreach { breach: lead.breach.clone(), seed: 0, count: 1 };
-            outcome.leads.push(("the exhaustive search", found, lead.clone()));
+            outcome.leads.push((BY_SEARCH, found, lead.clone()));
         }
         outcome.reach = Some((reach, began.elapsed()));
     }
@@ -142,9 +148,7 @@ fn by_priorities(search: &Search, every: u64, outcome: &mut Outcome) {
                         continue;
                     }
                     let run = priorities.run(seed);
-                    // A run that cannot go on is judged as one that is over.
-                    let end = || run.course.verdict_of_end();
-                    let breach = run.course.breach().cloned().or_else(end);
+                    let breach = run.breach();
                     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                     total.0 += 1;
                     total.1 += run.course.inputs();
@@ -157,15 +161,23 @@ fn by_priorities(search: &Search, every: u64, outcome: &mut Outcome) {
     });
     let (runs, inputs, mut breaches) = total.into_inner().unwrap_or_else(PoisonError::into_inner);
     breaches.sort_by_key(|found| found.seed);
+    let mut unrepeated = 0;
     for found in breaches {
+        let plan = priorities.plan_of(found.seed);
+        let (setting, suite) = (&priorities.stage.setting, &priorities.stage.suite);
+        let again = replay(setting, &plan, suite, Level::Signs).breach;
+        if !again.is_some_and(|again| again.is_like(&found.breach)) {
+            unrepeated += 1;
+            continue;
+        }
         let lead = Lead {
             breach: found.breach.clone(),
-            setting: priorities.stage.setting.clone(),
-            suite: priorities.stage.suite.clone(),
-            plan: priorities.plan_of(found.seed),
+            setting: setting.clone(),
+            suite: suite.clone(),
+            plan,
             is_confirmed: true,
         };
-        outcome.leads.push(("a run by priorities", found, lead));
+        outcome.leads.push((BY_PRIORITIES, found, lead));
     }
     let guarantees = (1..=DEPTH).map(|depth| (depth, priorities.guarantee(depth, runs)));
     outcome.priorities = Some(Prioritised {
@@ -175,7 +187,18 @@ fn by_priorities(search: &Search, every: u64, outcome: &mut Outcome) {
         sources: priorities.sources,
         events: priorities.events,
         guarantees: guarantees.collect(),
+        unrepeated,
     });
+}
+
+/// Gives the command that finds a breach again.
+pub(super) fn again(by: Option<&str>, file: &str, seed: u64) -> String {
+    let seeds = format!("--seeds {seed}..{}", seed + 1);
+    match by {
+        Some(BY_SEARCH) => format!("steersman sim {file} --strategy exhaustive"),
+        Some(_) => format!("steersman sim {file} --strategy pct {seeds}"),
+        None => format!("steersman sim {file} {seeds}"),
+    }
 }
 
 fn note(known: &mut Vec<FoundBreach>, new: FoundBreach) {
@@ -227,6 +250,7 @@ impl Outcome {
                 "partsWithAlike": reach.cones_with_alike,
                 "partsCut": reach.cut,
                 "consulOutOfReach": reach.is_without_consul,
+                "unrepeated": reach.unrepeated.len(),
                 "levels": levels,
                 "seconds": took.as_secs_f64(),
             })
@@ -244,6 +268,7 @@ impl Outcome {
                 "sources": one.sources,
                 "events": one.events,
                 "foundWith": guarantees,
+                "unrepeated": one.unrepeated,
             })
         });
         json!({ "exhaustive": reach, "pct": priorities })
@@ -285,6 +310,9 @@ fn write_reach(text: &mut String, reach: &Reach, took: Duration, search: &Search
     if !without.is_empty() {
         let _ = writeln!(text, "  left out: {}", without.join("; "));
     }
+    for lead in &reach.unrepeated {
+        let _ = writeln!(text, "  did not show again as a plan, so not counted: {}", lead.breach);
+    }
     let _ = writeln!(text, "  {:.2} s", took.as_secs_f64());
 }
 
@@ -298,6 +326,10 @@ impl Prioritised {
             grouped(rate as u64),
             grouped(self.inputs)
         );
+        if self.unrepeated > 0 {
+            let count = self.unrepeated;
+            let _ = writeln!(text, "  did not show again as plans, so not counted: {count}");
+        }
         for (depth, chance) in &self.guarantees {
             let _ = writeln!(
                 text,

@@ -34,7 +34,7 @@ const KNOWN: [Fault; 16] = [
     Fault::Meddling,
 ];
 /// So many ordinary choices show that a livelock goes on.
-const ROUND_SHOWN: usize = 200;
+const ROUND_SHOWN: usize = 1_200;
 
 /// How much is searched exhaustively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +98,10 @@ pub struct Reach {
     pub cut: usize,
     /// What was covered, by how many faults.
     pub levels: Vec<LevelReach>,
-    /// What was broken.
+    /// What was broken, and is broken again by a plan.
     pub leads: Vec<Lead>,
+    /// What seemed broken, and is not by the plan of the same run: no breach.
+    pub unrepeated: Vec<Lead>,
     /// Whether the search assumed that Consul is out of reach.
     pub is_without_consul: bool,
 }
@@ -147,8 +149,14 @@ pub fn exhaust(search: &Search, effort: Effort) -> Reach {
         let (level, leads) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         reach.levels.push(level);
         for lead in leads {
-            if !reach.leads.iter().any(|known| known.breach.is_like(&lead.breach)) {
-                reach.leads.push(lead);
+            // Two states that differ too little to be told apart can look like a round: a breach
+            // counts only when its run breaks the same when it is repeated.
+            let known = match lead.is_confirmed {
+                true => &mut reach.leads,
+                false => &mut reach.unrepeated,
+            };
+            if !known.iter().any(|known| known.breach.is_like(&lead.breach)) {
+                known.push(lead);
             }
         }
         if !reach.leads.is_empty() {
@@ -199,10 +207,7 @@ fn search_cone(
     let explored = explore(Course::new(stage.clone(), faults, Level::Signs), bounds, is_new);
     let leads = explored.verdicts.iter();
     let leads = leads.map(|(breach, path)| lead(search, &stage, faults, (breach, path)));
-    // Two states that differ too little to be told apart can look like a round: one counts only
-    // when its run goes on in the same way when it is repeated.
-    let is_real = |lead: &Lead| lead.is_confirmed || *lead.breach.property != *LIVELOCK;
-    let leads = leads.filter(is_real).collect();
+    let leads = leads.collect();
     (explored, leads)
 }
 

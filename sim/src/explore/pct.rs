@@ -13,6 +13,7 @@ use crate::explore::course::{Act, Choice, Course, Stage, plan_of};
 use crate::explore::model::Model;
 use crate::explore::plan::Plan;
 use crate::explore::swarm::Limits;
+use crate::property::Breach;
 use crate::random::{Random, mix};
 use crate::tap::Level;
 
@@ -54,7 +55,17 @@ pub struct PriorityRun {
     pub choices: Vec<Choice>,
     /// Where they led.
     pub course: Course,
+    /// Whether nothing could come any more; else the run was cut.
+    pub is_at_end: bool,
     sources: BTreeSet<Source>,
+}
+
+impl PriorityRun {
+    /// Gives what the run broke. One that was cut might have settled yet.
+    pub fn breach(&self) -> Option<Breach> {
+        let end = || self.course.verdict_of_end().filter(|_| self.is_at_end);
+        self.course.breach().cloned().or_else(end)
+    }
 }
 
 impl Priorities {
@@ -96,7 +107,8 @@ impl Priorities {
     fn drive(&self, draw: &mut Draw) -> PriorityRun {
         let trouble = u32::try_from(draw.trouble).unwrap_or(u32::MAX);
         let course = Course::new(self.stage.clone(), trouble, Level::Signs);
-        let mut run = PriorityRun { choices: Vec::new(), course, sources: BTreeSet::new() };
+        let sources = BTreeSet::new();
+        let mut run = PriorityRun { choices: Vec::new(), course, is_at_end: false, sources };
         let mut lowered = BTreeMap::new();
         let mut used = BTreeSet::new();
         let mut choices = Vec::new();
@@ -111,6 +123,7 @@ impl Priorities {
             }
             run.course.choices(&mut choices);
             if choices.is_empty() {
+                run.is_at_end = true;
                 break;
             }
             let mut pick = draw.pick(&choices, &lowered, &used);

@@ -1,11 +1,11 @@
 //! One run of a plan: the world, what is done to it, and who judges.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use steersman_engine::config::Name;
-use steersman_engine::{RunKind, Time};
+use steersman_engine::{JobId, RunKind, Time};
 
 use crate::agenda::{Happening, NodeId};
 use crate::explore::manner::Manners;
@@ -13,6 +13,7 @@ use crate::explore::plan::{Anchor, Casting, Deed, Plan, Point, Setting, When};
 use crate::node::NodeSetup;
 use crate::observer::Keep;
 use crate::property::{Breach, Judge};
+use crate::random::mix;
 use crate::script::{Director, Role, Script};
 use crate::tap::{Level, Line};
 use crate::world::{Action, World};
@@ -24,7 +25,7 @@ const INPUTS_MAX: u64 = 5_000_000;
 /// The property that a supervisor breaks which never comes to rest.
 pub const LIVELOCK: &str = "no livelock";
 
-/// So many starts, none of which waited for anything, are a livelock.
+/// So many starts of one job, none of which waited for anything, look like a livelock.
 const RESTLESS: u32 = 60;
 /// A start that took so long on average had waited for work.
 const WORK: Duration = Duration::from_secs(1);
@@ -115,29 +116,48 @@ struct Run<'a> {
 }
 
 /// Starts in a row that waited for no timer and for nothing from outside.
-#[derive(Clone, Copy, Debug, Default)]
+///
+/// Many starts are no livelock yet: a hundred jobs may start at once, one job may react to each of
+/// them, and a number of restarts comes to its end. It is one when the engine is in a state in which
+/// it has been before.
+#[derive(Clone, Debug, Default)]
 struct Restless {
     since: Time,
-    starts: u32,
+    starts: BTreeMap<(NodeId, JobId), u32>,
+    /// The states at the starts of jobs that were started often.
+    states: BTreeSet<(NodeId, JobId, u64)>,
 }
 
 impl Restless {
     /// Takes in what has happened; tells whether it goes on for ever.
-    fn take_in(&mut self, at: Time, happening: Happening) -> bool {
-        match happening {
-            Happening::Started(run) if run.kind == RunKind::Main => self.starts += 1,
+    fn take_in(&mut self, world: &World, (at, node, happening): (Time, NodeId, Happening)) -> bool {
+        let run = match happening {
+            Happening::Started(run) if run.kind == RunKind::Main => run,
             Happening::Started(_)
             | Happening::StartFailed(_)
             | Happening::Ended(_)
-            | Happening::TreeGone(_) => {}
-            _ => *self = Restless { since: at, starts: 0 },
-        }
-        if self.starts < RESTLESS {
+            | Happening::TreeGone(_) => return false,
+            _ => {
+                self.rest(at);
+                return false;
+            }
+        };
+        let starts = self.starts.entry((node, run.job)).or_default();
+        *starts += 1;
+        if *starts < RESTLESS || at.since(self.since) >= WORK * *starts {
             return false;
         }
-        let is_idle = at.since(self.since) < WORK * RESTLESS;
-        *self = Restless { since: at, starts: 0 };
-        is_idle
+        let mut jobs = Vec::new();
+        let rest = world.node(node).engine.canonical(&mut jobs);
+        let state = jobs.iter().fold(rest, |hash, job| mix(hash ^ job));
+        !self.states.insert((node, run.job, state))
+    }
+
+    /// Something waited.
+    fn rest(&mut self, at: Time) {
+        self.since = at;
+        self.starts.clear();
+        self.states.clear();
     }
 }
 
@@ -229,7 +249,7 @@ impl<'a> Run<'a> {
         if at > Time(0) {
             self.world.run_until(at);
         }
-        self.restless = Restless { since: at, starts: 0 };
+        self.restless.rest(at);
         // What is done to Consul belongs to no node.
         let own = self.node_of(&deed.node);
         let own = own.or_else(|| matches!(deed.action, Action::Catalog(_)).then_some(NodeId(0)));
@@ -253,7 +273,7 @@ impl<'a> Run<'a> {
 
     fn step(&mut self, judge: &mut Judge) {
         let Some((at, node, happening)) = self.world.step() else { return };
-        if self.restless.take_in(at, happening) {
+        if self.restless.take_in(&self.world, (at, node, happening)) {
             let what = "it comes back to the same state again and again, and nothing in it waits";
             judge.accuse_node(&self.world, node, (LIVELOCK, "round"), what);
         }

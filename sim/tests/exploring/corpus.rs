@@ -180,3 +180,20 @@ fn figures_of_the_corpus() {
         println!("  the most: {:?}", all.iter().max_by_key(|one| one[0] / one[3].max(1)));
     }
 }
+
+/// Sound engines make no round, whatever is out of the ordinary.
+#[test]
+#[ignore = "takes minutes: run it after changes of the rule of rounds"]
+fn sound_engines_make_no_round() {
+    for seed in (0..240).filter(|seed| drawn(*seed).1.is_none()) {
+        let search = search_of(setting(drawn(seed).0, None));
+        for cone in cones(&search.setting, &search.suite) {
+            let stage = Arc::new(stage_of(&search, &cone));
+            let bounds = Bounds { states_max: 100_000, verdicts_max: 1, ..Bounds::default() };
+            let found = explore(Course::new(stage, 2, Level::Signs), bounds, |_| true);
+            for (breach, path) in &found.verdicts {
+                panic!("seed {seed}: {breach}: {path:#?}\n{:#?}", search.setting.nodes[0].config);
+            }
+        }
+    }
+}

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use steersman_engine::Code;
-use steersman_engine::config::Config;
+use steersman_engine::config::{Config, Trigger};
 use steersman_engine::defect::Defect;
 use steersman_sim::explore::course::{Choice, Course, LIVELOCK, Stage, plan_of};
 use steersman_sim::explore::model::{Bounds, Explored, explore};
-use steersman_sim::explore::{FaultSet, Setting, replay};
+use steersman_sim::explore::{FaultSet, Progress, Setting, replay};
 use steersman_sim::fixture::{config, each, job, once, secs};
 use steersman_sim::property::{Breach, Suite};
 use steersman_sim::tap::Level;
+
+use crate::strategies::search_of;
 
 /// A database, what waits for its health, and what reacts to its stop.
 pub(crate) fn chain() -> Config {
@@ -94,19 +96,51 @@ fn what_is_found_is_a_plan_that_breaks_the_same() {
     assert!(seen >= 2, "only {seen} of these defects are seen");
 }
 
-#[test]
-fn two_jobs_that_start_each_other_for_ever_are_a_livelock() {
-    let ping = config([
+/// Two jobs of which each starts the other when it has ended, for ever.
+fn ping_pong() -> Config {
+    config([
         job("first"),
         job("ping").on(each(Code::ExitSuccess, "pong")).with(|job| job.timeout = Some(secs(9))),
-        job("pong").when(steersman_engine::config::Trigger::Any(vec![
+        job("pong").when(Trigger::Any(vec![
             each(Code::ExitSuccess, "ping"),
             once(Code::ExitSuccess, "first"),
         ])),
-    ]);
-    let stage = stage(ping, None);
+    ])
+}
+
+#[test]
+fn two_jobs_that_start_each_other_for_ever_are_a_livelock() {
+    let stage = stage(ping_pong(), None);
     let found = search(&stage, 1, 100_000);
     assert!(found.verdicts.iter().any(|(breach, _)| *breach.property == *LIVELOCK));
+}
+
+/// Gives what the first random runs of a configuration break, without any trouble.
+fn broken_at_random(config: Config) -> Vec<String> {
+    let mut search = search_of(setting(config, None));
+    (search.faults, search.seeds) = (FaultSet::default(), 0..3);
+    let found = search.go(&Progress::default());
+    found.breaches.iter().map(|found| found.breach.property.to_string()).collect()
+}
+
+#[test]
+fn a_random_run_notices_a_livelock_too() {
+    let broken = broken_at_random(ping_pong());
+    assert_eq!(broken, [LIVELOCK]);
+}
+
+#[test]
+fn many_starts_that_come_to_an_end_are_no_livelock() {
+    let names: Vec<_> = (0..150).map(|nth| format!("job-{nth}")).collect();
+    let at_once = names.iter().map(|name| job(name));
+    assert_eq!(broken_at_random(config(at_once)), [""; 0], "all start at once");
+    let of_each = names.iter().map(|name| each(Code::ExitSuccess, name)).collect();
+    let reaction = job("reaction").when(Trigger::Any(of_each));
+    let jobs = names.iter().map(|name| job(name)).chain([reaction]);
+    assert_eq!(broken_at_random(config(jobs)), [""; 0], "one reacts to each of them");
+    let after = job("after").on(once(Code::ExitSuccess, "again"));
+    let restarted = [job("again").restarts(200), after];
+    assert_eq!(broken_at_random(config(restarted)), [""; 0], "it has two hundred restarts");
 }
 
 #[test]

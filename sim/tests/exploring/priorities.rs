@@ -37,7 +37,7 @@ fn runs_by_priorities_are_the_same_every_time_and_break_nothing_sound() {
     let priorities = priorities(None, 3);
     for seed in 0..60 {
         let run = priorities.run(seed);
-        assert!(run.course.breach().is_none(), "seed {seed}: {:?}", run.course.breach());
+        assert!(run.breach().is_none(), "seed {seed}: {:?}", run.breach());
         assert_eq!(run.choices, priorities.run(seed).choices, "seed {seed}");
     }
 }
@@ -46,12 +46,12 @@ fn runs_by_priorities_are_the_same_every_time_and_break_nothing_sound() {
 fn a_run_by_priorities_is_a_plan_that_breaks_the_same() {
     let priorities = priorities(Some(Defect::RestartBesideChild), 3);
     let mut broken = (0..400).map(|seed| (seed, priorities.run(seed)));
-    let broken = broken.find(|(_, run)| run.course.breach().is_some());
+    let broken = broken.find(|(_, run)| run.breach().is_some());
     let (seed, run) = broken.expect("the defect is found");
     let plan = priorities.plan_of(seed);
     let stage = &priorities.stage;
     let again = replay(&stage.setting, &plan, &stage.suite, Level::Signs).breach;
-    assert_eq!(again.as_ref(), run.course.breach(), "seed {seed}");
+    assert_eq!(again, run.breach(), "seed {seed}");
 }
 
 /// Shows how many runs it takes to find defects, by priorities and at random.
@@ -61,7 +61,7 @@ fn table_of_first_seeds() {
     let runs = 2_000;
     for defect in Defect::ALL {
         let priorities = priorities(Some(*defect), 3);
-        let pct = (0..runs).find(|seed| priorities.run(*seed).course.breach().is_some());
+        let pct = (0..runs).find(|seed| priorities.run(*seed).breach().is_some());
         let mut search = search_of(setting(row(), Some(*defect)));
         search.seeds = 0..runs;
         search.jobs = 2;
