@@ -6,7 +6,7 @@
 //! expr  = and { "or" and }          and = not { "and" not }          not = "not" not | test
 //! test  = sum [ ("==" | "!=" | "<" | "<=" | ">" | ">=" | "has") sum ]
 //! sum   = operand { ("+" | "without") operand }
-//! operand = "'" TEXT "'" | NUMBER | NAME | "count" "(" expr ")" | "first" "(" expr ")" | "(" expr ")"
+//! operand = "'" TEXT "'" | NUMBER | NAME | [ "count" | "first" ] "(" expr ")"
 //! SPAN  = DURATION | DURATION ".." DURATION
 //! ```
 

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 macro_rules! verbs {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal of $kind:ident ($least:literal, $most:literal)),+ $(,)?) => {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident = $text:literal of $kind:ident ($least:literal, $most:literal)
+    ),+ $(,)?) => {
         /// A request that a program can make.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase")]

@@ -220,7 +220,12 @@ impl Decoder<'_> {
         };
         match loaded {
             Ok(loaded) => {
-                self.warnings.extend(loaded.warnings);
+                // Nodes of one kind have one file: it is warned about once.
+                for warning in loaded.warnings {
+                    if !self.warnings.contains(&warning) {
+                        self.warnings.push(warning);
+                    }
+                }
                 Some(loaded.config)
             }
             Err(problems) => {

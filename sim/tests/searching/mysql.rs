@@ -131,7 +131,8 @@ fn m13_all_is_green_without_a_primary_when_the_tool_dies_half_way() {
         ("\"sleep 1s..4s\"", "\"sleep 60s\""),
         ("\"sleep 2s..8s\",\n      \"best", "\"best"),
     ];
-    let lies = "{ name: 'lies', never: 'no database mysql is primary and every database mysql on db-2 is stopped and mysql is healthy', longerThan: '60s' }";
+    let lies = "{ name: 'lies', longerThan: '60s', never: 'no database mysql is primary and \
+                 every database mysql on db-2 is stopped and mysql is healthy' }";
     let deeds = vec![
         deed(200, "primary of mysql", &[(0, Action::Crash)]),
         deed(260, "db-3", &[(0, Action::Crash)]),
@@ -165,7 +166,8 @@ fn m21_primary_that_stood_still_writes_beside_its_successor() {
         "service: \"mysql-primary\", finds: \"listed\"",
         "service: \"mysql-primary\", finds: \"cached\"",
     );
-    let two = "{ name: 'one primary', never: 'count(database mysql is primary) >= 2', longerThan: '30s' }";
+    let two = "{ name: 'one primary', longerThan: '30s', \
+               never: 'count(database mysql is primary) >= 2' }";
     let stand_still =
         || vec![deed(200, "primary of mysql", &[(0, Action::Freeze), (33, Action::Thaw)])];
     let changes = [IN_ORDER, cached];
@@ -178,7 +180,8 @@ fn m21_primary_that_stood_still_writes_beside_its_successor() {
 #[test]
 fn m26_old_primary_that_comes_back_in_place_takes_writes_again() {
     let volume = ("count: 3,", "count: 3,\n      volume: true,");
-    let two = "{ name: 'one primary', never: 'count(database mysql is primary) >= 2', longerThan: '60s' }";
+    let two = "{ name: 'one primary', longerThan: '60s', \
+               never: 'count(database mysql is primary) >= 2' }";
     let again = || {
         let actions = [(0, Action::Crash), (120, Action::StartContainer)];
         vec![deed(200, "primary of mysql", &actions)]
@@ -193,7 +196,8 @@ fn m26_old_primary_that_comes_back_in_place_takes_writes_again() {
 
 #[test]
 fn m33_catalog_without_memory_has_no_primary_any_more() {
-    let listed = "{ name: 'says so', eventually: 'database mysql is converged and any mysql-primary is healthy', within: '150s' }";
+    let listed = "{ name: 'says so', within: '150s', \
+                  eventually: 'database mysql is converged and any mysql-primary is healthy' }";
     let lose =
         || vec![deed(200, "primary of mysql", &[(0, Action::Catalog(CatalogFault::LoseState))])];
     let found = search(scenario(ORIGINAL, &[IN_ORDER], listed), &DB, lose(), 250, 2);
@@ -204,7 +208,9 @@ fn m33_catalog_without_memory_has_no_primary_any_more() {
 
 #[test]
 fn m17_replica_that_reads_the_past_has_no_source_under_the_first_scripts() {
-    let follows = "{ name: 'follows', whenever: 'node old-* is over and count(database store is primary) == 1', then: 'no database store on old-* is astray', within: '60s' }";
+    let follows = "{ name: 'follows', within: '60s', \
+                   whenever: 'node old-* is over and count(database store is primary) == 1', \
+                   then: 'no database store on old-* is astray' }";
     let kill = || {
         let slow = |id| CatalogFault::SlowFollower(id, Duration::from_secs(100));
         let slow: Vec<_> = (0..3).map(|id| (0, Action::Catalog(slow(id)))).collect();
