@@ -219,7 +219,7 @@ impl Engine {
         if slot.catalog.in_flight.is_some() || slot.catalog.is_backing_off {
             return;
         }
-        let Some(wanted) = self.wanted_registration(slot) else {
+        let Some(wanted) = self.wanted_registration(job, slot) else {
             if slot.catalog.may_be_there() {
                 let service = self.service_id(&slot.spec.name);
                 self.send(job, Flight::Deregister, ConsulRequest::Deregister { service });
@@ -252,14 +252,14 @@ impl Engine {
     }
 
     /// Gives what Consul should hold for a job; none when nothing.
-    fn wanted_registration(&self, slot: &Slot) -> Option<Registration> {
+    fn wanted_registration(&self, job: JobId, slot: &Slot) -> Option<Registration> {
         let service = slot.spec.service.as_ref()?;
         let status = slot.catalog.wanted?;
         let is_living = match slot.life {
             Life::Waiting | Life::Active | Life::BackingOff | Life::Draining => true,
             Life::Withdrawing | Life::Ending | Life::Ended(_) => false,
         };
-        if !is_living || self.maintenance {
+        if !is_living || self.maintenance || !self.is_lock_held_for(job) {
             return None;
         }
         // What Consul itself took out because it was critical for too long stays out until it

@@ -142,7 +142,9 @@ impl JobView {
             next: Next::Nothing,
             is_listed: true,
             is_retired: false,
-            is_loose: spec.while_lock.is_some() || hears_locks(&spec.trigger),
+            is_loose: spec.while_lock.is_some()
+                || spec.stop_with.is_some()
+                || hears_locks(&spec.trigger),
             main: None,
             check: None,
             nth: 0,

@@ -94,7 +94,8 @@ impl Ledger {
         let wanted = view.wanted().clone();
         let keeps_process = wanted.command == spec.command
             && wanted.trigger == spec.trigger
-            && wanted.while_lock == spec.while_lock;
+            && wanted.while_lock == spec.while_lock
+            && wanted.stop_with == spec.stop_with;
         if all || view.next == Next::Removal || !keeps_process {
             changes.restarted.push(spec.name.clone());
             let start = view.starts > 0 && view.spec.trigger == spec.trigger;

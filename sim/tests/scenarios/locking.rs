@@ -8,7 +8,7 @@ use steersman_engine::event::SignalName;
 use steersman_engine::input::Control;
 use steersman_sim::container::RestartPolicy;
 use steersman_sim::fixture::{ms, secs};
-use steersman_sim::fleet::{Fleet, FleetBuilder, bystander, ledger, lock, node};
+use steersman_sim::fleet::{Fleet, FleetBuilder, advertised, bystander, ledger, lock, node};
 use steersman_sim::link::LinkState;
 use steersman_sim::script::Script;
 use steersman_sim::{Action, CatalogFault, NodeId};
@@ -37,6 +37,7 @@ scenarios![
     many_candidates_have_one_session_each,
     lost_term_of_a_lock_that_is_stood_for_once_ends_its_supervisor,
     candidate_gives_up_when_the_lock_is_not_free_in_time,
+    frozen_holder_is_not_advertised_again_when_it_wakes_up,
     loser_of_a_term_hears_who_leads_before_it_stands_again,
     job_that_stops_with_the_lock_runs_everywhere_and_ends_with_a_lost_term,
     lock_waits_for_the_job_that_stops_with_it,
@@ -221,6 +222,22 @@ fn leader_changes_never_give_two_and_end_in_one(lab: Lab) {
     }
     fleet.run_for(secs(200));
     fleet.runner(JOB);
+}
+
+fn frozen_holder_is_not_advertised_again_when_it_wakes_up(lab: Lab) {
+    let deaf = Script::endless().ignores_stop();
+    let fleet = Fleet::of(3, [advertised(ledger().checked(secs(2)), 7101), bystander()])
+        .with(|config| config.locks.push(lock("ledger", "svc/ledger/leader")))
+        .script(JOB, deaf);
+    let (mut fleet, leader) = settled(lab, fleet);
+    fleet.run_for(secs(60));
+    fleet.act(leader, Action::Freeze);
+    fleet.run_for(FAILOVER);
+    fleet.act(leader, Action::Thaw);
+    fleet.run_for(secs(30));
+    let entries = fleet.read("/v1/health/service/ledger");
+    let count = entries.as_array().map_or(0, Vec::len);
+    assert_eq!(count, 1, "only who leads is advertised: {entries}");
 }
 
 fn loser_of_a_term_hears_who_leads_before_it_stands_again(lab: Lab) {
