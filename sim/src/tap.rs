@@ -92,7 +92,8 @@ impl Tap {
     }
 
     pub(crate) fn on_effect(&mut self, at: Time, node: NodeId, effect: &Effect) {
-        let is_sign = matches!(effect, Effect::Published(_) | Effect::Exit { .. });
+        let is_sign =
+            matches!(effect, Effect::Published(_) | Effect::Applied(_) | Effect::Exit { .. });
         let level = if is_sign { Level::Signs } else { Level::Everything };
         self.put(level, at, node, || Seen::Effect(Box::new(effect.clone())));
     }

@@ -73,8 +73,10 @@ impl Compare {
 pub struct Subject {
     /// The node.
     pub node: Arc<str>,
-    /// The job; none speaks of the node itself.
+    /// The job, service, lock or key; none speaks of the node itself.
     pub job: Option<Arc<str>>,
+    /// What kind of thing it is.
+    pub kind: Owner,
 }
 
 macro_rules! states {
@@ -107,6 +109,12 @@ pub enum Owner {
     Job,
     /// A node.
     Node,
+    /// A service in Consul.
+    Service,
+    /// A lock, on each node that has it in its configuration.
+    Lock,
+    /// A key in Consul.
+    Key,
 }
 
 states! {
@@ -142,6 +150,18 @@ states! {
     ShuttingDown = "shutting-down" for Node,
     /// It is in maintenance.
     InMaintenance = "in-maintenance" for Node,
+    /// It is in the catalog and its checks pass.
+    Passing = "passing" for Service,
+    /// It is in the catalog and one of its checks does not pass.
+    Failing = "failing" for Service,
+    /// It is in the catalog.
+    Registered = "registered" for Service,
+    /// Its supervisor says that it has the lock.
+    HeldHere = "held" for Lock,
+    /// A process that needs it runs.
+    Used = "used" for Lock,
+    /// A session holds it.
+    Held = "held" for Key,
 }
 
 impl Expression {
@@ -202,6 +222,28 @@ impl Subject {
     /// Counts the subjects in a state, and all of them.
     pub fn count(&self, state: State, view: &View) -> (u32, u32) {
         let mut counts = (0, 0);
+        let pattern = self.job.as_deref().unwrap_or("*");
+        match self.kind {
+            Owner::Job | Owner::Node => {}
+            Owner::Lock => return self.count_locks(pattern, state, view),
+            Owner::Service => {
+                let named = view.catalog.services.iter().filter(|one| fits(pattern, &one.service));
+                for instance in named {
+                    counts.0 += u32::from(match state {
+                        State::Passing => instance.is_passing,
+                        State::Failing => !instance.is_passing,
+                        _ => true,
+                    });
+                    counts.1 += 1;
+                }
+                return counts;
+            }
+            Owner::Key => {
+                let held = view.catalog.held.iter().filter(|key| fits(pattern, key)).count();
+                let held = u32::try_from(held).unwrap_or(u32::MAX);
+                return (held, held.max(1));
+            }
+        }
         for node in view.nodes.iter().filter(|node| fits(&self.node, &node.name)) {
             match &self.job {
                 None => {
@@ -220,6 +262,26 @@ impl Subject {
                         counts.1 += 1;
                     }
                 }
+            }
+        }
+        counts
+    }
+}
+
+impl Subject {
+    fn count_locks(&self, pattern: &str, state: State, view: &View) -> (u32, u32) {
+        let mut counts = (0, 0);
+        for node in view.nodes.iter().filter(|node| fits(&self.node, &node.name)) {
+            for (_, lock) in node.locks.iter().filter(|(name, _)| fits(pattern, name)) {
+                let is_used = || {
+                    let jobs = node.jobs.iter().filter(|(name, _)| lock.jobs.contains(name));
+                    jobs.map(|(_, job)| job.alive).sum::<u32>() > 0
+                };
+                counts.0 += u32::from(match state {
+                    State::HeldHere => lock.is_held,
+                    _ => is_used(),
+                });
+                counts.1 += 1;
             }
         }
         counts

@@ -10,7 +10,7 @@ use steersman_engine::{RunKind, Time};
 
 use crate::agenda::NodeId;
 use crate::observer::Fact;
-use crate::property::expression::{Expression, Subject};
+use crate::property::expression::{Expression, Owner, Subject};
 use crate::property::view::View;
 use crate::tap::{Line, Seen};
 use crate::world::World;
@@ -125,6 +125,8 @@ pub struct Judge {
     /// When the last trouble ends; what must come eventually is counted from there.
     calm_from: Time,
     breach: Option<Breach>,
+    /// Whether a property speaks of what Consul holds.
+    looks_at_catalog: bool,
 }
 
 /// How one property fares.
@@ -141,7 +143,11 @@ impl Judge {
     /// Builds a judge for one run; `calm_from` is when its last trouble ends.
     pub fn new(suite: Arc<Suite>, calm_from: Time) -> Judge {
         let watches = vec![Watch::default(); suite.properties.len()];
-        Judge { suite, view: View::default(), watches, calm_from, breach: None }
+        let subjects = suite.properties.iter().flat_map(|property| property.rule.subjects());
+        let looks_at_catalog =
+            { subjects }.any(|(subject, _)| matches!(subject.kind, Owner::Service | Owner::Key));
+        let view = View::default();
+        Judge { suite, view, watches, calm_from, breach: None, looks_at_catalog }
     }
 
     /// Gives the first breach.
@@ -161,6 +167,9 @@ impl Judge {
 
     pub(crate) fn begin(&mut self, world: &World) {
         self.view = View::new(world);
+        if self.looks_at_catalog {
+            self.view.look_at_catalog(world);
+        }
         self.look(world.now());
     }
 
@@ -172,12 +181,13 @@ impl Judge {
                 property: Arc::from(INVARIANTS),
                 site: site_of(&violation.what),
                 at: violation.at,
-                node: Some(Arc::from(world.node(violation.node).name())),
+                node: world.nodes().nth(violation.node.index()).map(|(_, it)| Arc::from(it.name())),
                 what: violation.what.clone(),
             });
         }
         self.watch_deadlines(world.now());
-        if lines.is_empty() {
+        let has_written = self.looks_at_catalog && self.view.look_at_catalog(world);
+        if lines.is_empty() && !has_written {
             return;
         }
         for line in lines {

@@ -7,6 +7,7 @@
 //! atom       = [ "any" | "every" | "no" | COUNT COMPARE ] SUBJECT "is" [ "not" ] STATE | NAME
 //! SUBJECT    = JOB | NODE "/" JOB | "node" NODE        (`*` stands for any letters)
 //!            | "database" NAME [ "on" NODE ]
+//!            | "service" NAME | [ NODE "/" ] "lock" NAME | "key" KEY
 //! COUNT      = "count" "(" SUBJECT "is" STATE ")"
 //! ```
 
@@ -170,10 +171,14 @@ impl<'t> Parser<'t> {
                 Ok(if negated { none } else { every })
             }
             "count" => self.comparison(),
-            name if self.peek().is_none_or(|token| token.text != "is") && name != "node" => {
+            name if self.peek().is_none_or(|token| token.text != "is")
+                && name != "node"
+                && kind_of(name).is_none() =>
+            {
                 let Some(fact) = self.facts.get(name) else {
                     let help = "conditions are written as `JOB is running`, `NODE/JOB is healthy`, \
-                                `node NODE is up`, or as the name of one of the `facts`";
+                                `node NODE is up`, `service NAME is passing`, `lock NAME is held`, \
+                                or as the name of one of the `facts`";
                     return Err(
                         first.error(format!("cannot find a fact named `{name}`"), Some(help))
                     );
@@ -273,11 +278,21 @@ impl<'t> Parser<'t> {
     fn state_of(&mut self) -> Result<(Subject, State, bool), ParseError> {
         let subject = self.next("a job or node")?;
         let is_node = subject.text == "node";
-        let name = if is_node { self.next("the name of a node")? } else { subject };
+        let has_name = self.peek().is_some_and(|token| token.text != "is");
+        let kind = kind_of(subject.text).filter(|_| has_name);
+        let name = match (is_node, kind) {
+            (true, _) => self.next("the name of a node")?,
+            (false, Some(_)) => self.next("a name")?,
+            (false, None) => subject,
+        };
         self.expect("is")?;
         let negated = self.take("not");
         let word = self.next("a state")?;
-        let owner = if is_node { Owner::Node } else { Owner::Job };
+        let owner = match (is_node, kind) {
+            (true, _) => Owner::Node,
+            (false, Some((_, owner))) => owner,
+            (false, None) => Owner::Job,
+        };
         let words = || State::ALL.iter().filter(|state| state.of() == owner);
         let Some(state) = words().find(|state| state.as_str() == word.text) else {
             let all: Vec<_> = words().map(|state| state.as_str()).collect();
@@ -285,14 +300,24 @@ impl<'t> Parser<'t> {
             let message = format!("cannot find the state `{}`", word.text);
             return Err(word.error(message, Some(&help)));
         };
-        let subject = match (is_node, name.text.split_once('/')) {
-            (true, _) => Subject { node: Arc::from(name.text), job: None },
-            (false, Some((node, job))) => {
-                Subject { node: Arc::from(node), job: Some(Arc::from(job)) }
-            }
-            (false, None) => Subject { node: Arc::from("*"), job: Some(Arc::from(name.text)) },
+        let (node, job) = match (is_node, kind, name.text.split_once('/')) {
+            (true, ..) => (name.text, None),
+            (false, Some((node, _)), _) => (node, Some(name.text)),
+            (false, None, Some((node, job))) => (node, Some(job)),
+            (false, None, None) => ("*", Some(name.text)),
         };
+        let subject = Subject { node: Arc::from(node), job: job.map(Arc::from), kind: owner };
         Ok((subject, *state, negated))
+    }
+}
+
+/// Reads a word that says what kind of thing the next one names, and on which nodes.
+fn kind_of(word: &str) -> Option<(&str, Owner)> {
+    match word {
+        "service" => Some(("*", Owner::Service)),
+        "key" => Some(("*", Owner::Key)),
+        "lock" => Some(("*", Owner::Lock)),
+        _ => word.strip_suffix("/lock").map(|node| (node, Owner::Lock)),
     }
 }
 
@@ -322,6 +347,8 @@ mod tests {
             "count(database mysql is accepting) <= 1",
             "no database mysql on db-* is astray and database mysql is converged",
             "database is running",
+            "service is running and service web is passing",
+            "count(web-*/lock primary is held) <= 1 and key town/primary is held",
         ] {
             parse(text, &facts).expect(text);
         }
@@ -335,6 +362,7 @@ mod tests {
             ("app is runing", 7, 13, "cannot find the state `runing`"),
             ("app is", 6, 6, "cannot find a state: the expression ends here"),
             ("app", 0, 3, "cannot find a fact named `app`"),
+            ("lock a is healthy", 10, 17, "cannot find the state `healthy`"),
             ("a is running b is running", 13, 14, "cannot read on at `b`"),
             ("a is running; b", 12, 13, "cannot read `;` in an expression"),
             ("count(a is running) ~ 1", 20, 21, "cannot read `~` in an expression"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::agenda::NodeId;
 use crate::database::{Data, Truth};
-use crate::property::expression::{Compare, Subject, fits};
+use crate::property::expression::{Compare, Owner, Subject, fits};
 use crate::property::view::{DatabaseView, View};
 
 /// How many servers of a database are in a state.
@@ -122,7 +122,7 @@ impl Servers {
             Quantity::Count(Compare::More | Compare::AtMost, number) => number.saturating_add(1),
             Quantity::Count(..) | Quantity::Every => 1,
         };
-        (Subject { node: self.node.clone(), job: None }, least.max(1))
+        (Subject { node: self.node.clone(), job: None, kind: Owner::Node }, least.max(1))
     }
 }
 

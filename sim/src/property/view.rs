@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use steersman_engine::config::{Config, Name};
+use steersman_engine::config::{Config, Job, Name};
 use steersman_engine::input::ExitStatus;
 use steersman_engine::{Code, Effect, Event, RunId, RunKind, Source, Time};
 
 use crate::agenda::NodeId;
+use crate::consul;
 use crate::database::{Database, Truth};
 use crate::observer::Fact;
 use crate::tap::{Line, Seen};
@@ -20,6 +21,8 @@ pub struct View {
     pub nodes: Vec<NodeView>,
     /// The databases.
     pub databases: Vec<DatabaseView>,
+    /// What Consul holds, when a property speaks of it.
+    pub catalog: CatalogView,
 }
 
 /// What is true of a database: of it alone the truth is known.
@@ -35,6 +38,26 @@ pub struct DatabaseView {
     pub truth: Arc<Truth>,
 }
 
+/// What Consul holds: read from the model of it, which nobody in the world can.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogView {
+    /// Which state of it this is.
+    version: Option<(u64, u64)>,
+    /// Every instance of every service.
+    pub services: Vec<consul::Truth>,
+    /// The keys that a session holds.
+    pub held: Vec<Arc<str>>,
+}
+
+/// What is known of a lock on a node.
+#[derive(Clone, Debug, Default)]
+pub struct LockView {
+    /// Whether its supervisor says that it has it.
+    pub is_held: bool,
+    /// The jobs that need it.
+    pub jobs: Vec<Name>,
+}
+
 /// What is known of a node.
 #[derive(Clone, Debug, Default)]
 pub struct NodeView {
@@ -48,6 +71,8 @@ pub struct NodeView {
     pub stopping: bool,
     /// Whether it is in maintenance.
     pub maintenance: bool,
+    /// Its locks, by name.
+    pub locks: BTreeMap<Name, LockView>,
     /// Its jobs, by name.
     pub jobs: BTreeMap<Name, JobView>,
 }
@@ -110,7 +135,23 @@ impl View {
             truth: database.truth().clone(),
         };
         let databases = world.databases().iter().map(database).collect();
-        View { nodes: world.nodes().map(node).collect(), databases }
+        let nodes = world.nodes().map(node).collect();
+        let mut view = View { nodes, databases, catalog: CatalogView::default() };
+        for (id, node) in world.nodes() {
+            view.nodes[id.index()].apply(node.engine().config());
+        }
+        view
+    }
+
+    /// Looks at Consul again; tells whether something was written since.
+    pub fn look_at_catalog(&mut self, world: &World) -> bool {
+        let Some(consul) = world.catalog() else { return false };
+        let version = Some(consul.version());
+        if self.catalog.version == version {
+            return false;
+        }
+        self.catalog = CatalogView { version, services: consul.truths(), held: consul.held_keys() };
+        true
     }
 
     /// Takes in one line.
@@ -134,6 +175,7 @@ impl View {
             Seen::Effect(effect) => match &**effect {
                 Effect::Published(event) => view.on_event(*event, world, id),
                 Effect::Exit { status } => view.end(*status),
+                Effect::Applied(config) => view.apply(config),
                 _ => {}
             },
             Seen::Action(Action::Pause | Action::Freeze) => view.paused = view.over.is_none(),
@@ -153,8 +195,20 @@ impl View {
 }
 
 impl NodeView {
+    /// Takes in which locks a configuration has.
+    fn apply(&mut self, config: &Config) {
+        let mut known = core::mem::take(&mut self.locks);
+        for lock in &config.locks {
+            let is_held = known.remove(&lock.name).is_some_and(|lock| lock.is_held);
+            let needs = |job: &&Arc<Job>| job.while_lock.as_ref() == Some(&lock.name);
+            let jobs = config.jobs.iter().filter(needs).map(|job| job.name.clone()).collect();
+            self.locks.insert(lock.name.clone(), LockView { is_held, jobs });
+        }
+    }
+
     fn end(&mut self, status: u8) {
         self.over = Some(status);
+        self.locks.values_mut().for_each(|lock| lock.is_held = false);
         self.paused = false;
     }
 
@@ -163,6 +217,7 @@ impl NodeView {
         self.over = None;
         self.stopping = false;
         self.maintenance = false;
+        self.apply(config);
         for job in &config.jobs {
             self.jobs.entry(job.name.clone()).or_default();
         }
@@ -174,6 +229,17 @@ impl NodeView {
 
     fn on_event(&mut self, event: Event, world: &World, id: NodeId) {
         let Source::Job(slot) = event.source else {
+            if let Source::Lock(lock) = event.source {
+                let config = world.node(id).engine().config();
+                let lock = config.locks.get(lock.index()).map(|lock| &lock.name);
+                let Some(lock) = lock.and_then(|name| self.locks.get_mut(name)) else { return };
+                match event.code {
+                    Code::Acquired => lock.is_held = true,
+                    Code::Lost | Code::Released | Code::Observed => lock.is_held = false,
+                    _ => {}
+                }
+                return;
+            }
             match event.code {
                 Code::Shutdown => self.stopping = true,
                 Code::EnterMaintenance => self.maintenance = true,

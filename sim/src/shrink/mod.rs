@@ -16,7 +16,7 @@ use steersman_engine::{Input, RunKind, Time};
 
 use crate::explore::plan::{Anchor, Casting, Deed, Plan, Point, Setting, When};
 use crate::explore::{Performance, replay};
-use crate::property::expression::fits;
+use crate::property::expression::{Owner, fits};
 use crate::property::{Breach, Subject, Suite};
 use crate::script::Script;
 use crate::tap::{Level, Line, Seen};
@@ -126,6 +126,19 @@ impl Shrinker {
         self.subjects.iter().all(|(subject, least)| {
             let nodes = setting.nodes.iter().filter(|node| fits(&subject.node, &node.name));
             let count = match &subject.job {
+                Some(_) if subject.kind == Owner::Key => return true,
+                Some(name) if subject.kind == Owner::Lock => nodes
+                    .flat_map(|node| &node.config.locks)
+                    .filter(|it| fits(name, &it.name))
+                    .count(),
+                // Others may offer it as well.
+                Some(name) if subject.kind == Owner::Service => {
+                    let consul = setting.consul.as_ref();
+                    let others = consul.and_then(|consul| consul.services.get(&**name));
+                    let own = nodes.flat_map(|node| &node.config.jobs);
+                    let own = own.filter(|it| it.service.is_some() && fits(name, &it.name));
+                    own.count() + usize::from(others.copied().unwrap_or(0))
+                }
                 None => nodes.count(),
                 Some(job) => {
                     nodes.flat_map(|node| node.jobs()).filter(|it| fits(job, &it.name)).count()

@@ -187,3 +187,35 @@ fn upgrade_goes_from_node_to_node() {
     let upgraded = |node: &str| found.started.contains(&(Arc::from(node), Arc::from("other")));
     assert!(upgraded("ledger-1") && upgraded("ledger-2"), "{:?}", found.started);
 }
+
+#[test]
+fn services_keys_and_locks_are_judged_from_the_truth() {
+    let text = TOWN.replace("AGENTS", "each").replace(
+        "{ sometimes: \"greet is succeeded\" },",
+        "{ sometimes: \"greet is succeeded\" },
+         { sometimes: 'service web is passing and key town/primary is held' },
+         { sometimes: 'lock primary is held and lock primary is used' },
+         { whenever: 'ledger-1/lock primary is used', then: 'key town/* is held', within: '0s' },
+         { atMostOne: 'ledger-*/lock primary is used' },
+         { always: 'count(service db is passing) == 1' },
+         { eventually: 'no service web is failing', within: '30s' },",
+    );
+    let read = |path: &str| Err(format!("no {path}"));
+    let scenario = scenario::load("town.json5", &text, &read);
+    let scenario = scenario.unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let found = search(&scenario, 4).go(&Progress::default());
+    assert!(found.breaches.is_empty(), "{:#?}", found.breaches);
+    let late = text.replace(
+        "swarm: \"none\"",
+        "swarm: 'none', faults: [{ at: '4s', do: 'service-up', service: 'db', instance: 2 }]",
+    );
+    let scenario = scenario::load("town.json5", &late, &read).expect("a scenario");
+    let found = search(&scenario, 1).go(&Progress::default());
+    let broken = found.breaches.first().expect("two instances");
+    assert!(broken.breach.what.contains("count(service db is passing) == 1"), "{broken:?}");
+    for wrong in ["service wep is passing", "lock secondary is held"] {
+        let text = text.replace("service web is passing and key town/primary is held", wrong);
+        let problems = scenario::load("town.json5", &text, &read).expect_err(wrong);
+        assert!(problems[0].message.contains("nothing is called that"), "{problems:#?}");
+    }
+}

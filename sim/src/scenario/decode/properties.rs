@@ -4,11 +4,12 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use steersman_engine::config::{Job, WatchTarget};
 use steersman_engine::front::document::{Tree, suggestion};
 
 use super::Decoder;
 use crate::explore::NodeSpec;
-use crate::property::expression::fits;
+use crate::property::expression::{Owner, fits};
 use crate::property::source::Culprit;
 use crate::property::{Demand, PropertySource, SuiteSource};
 use crate::scenario::block::Block;
@@ -108,6 +109,22 @@ impl Decoder<'_> {
             for (subject, _) in property.rule.subjects() {
                 let node = |node: &&NodeSpec| fits(&subject.node, &node.name);
                 let is_there = match &subject.job {
+                    Some(_) if subject.kind == Owner::Key => true,
+                    Some(name) if subject.kind == Owner::Service => {
+                        let configs = || self.nodes.iter().map(|node| &node.config);
+                        let is_service = |job: &&Arc<Job>| job.service.is_some();
+                        let mut offered = configs().flat_map(|it| &it.jobs).filter(is_service);
+                        let mut watched = configs().flat_map(|it| &it.watches);
+                        offered.any(|job| fits(name, &job.name))
+                            || watched.any(|watch| {
+                                matches!(&watch.target, WatchTarget::Service { name: other, .. }
+                                    if fits(name, other))
+                            })
+                    }
+                    Some(name) if subject.kind == Owner::Lock => {
+                        let nodes = self.nodes.iter().filter(node);
+                        nodes.flat_map(|it| &it.config.locks).any(|lock| fits(name, &lock.name))
+                    }
                     None => self.nodes.iter().any(|it| node(&it)),
                     Some(job) => self
                         .nodes
@@ -117,6 +134,8 @@ impl Decoder<'_> {
                 };
                 if !is_there && !self.nodes.is_empty() {
                     let what = match &subject.job {
+                        Some(name) if subject.kind == Owner::Service => format!("service {name}"),
+                        Some(name) if subject.kind == Owner::Lock => format!("lock {name}"),
                         None => format!("node {}", subject.node),
                         Some(job) if &*subject.node == "*" => job.to_string(),
                         Some(job) => format!("{}/{job}", subject.node),
