@@ -59,8 +59,7 @@ pub fn text(message: &Message) -> String {
             format!("lock {lock}: the term ends, {}", loss_text(*reason))
         }
         Message::LockGivenUp { lock, after } => {
-            let after = duration_text(*after);
-            format!("lock {lock}: given up, somebody else has held it for {after}")
+            format!("lock {lock}: given up, somebody else has held it for {}", t(after))
         }
         Message::WatchStale { watch } => {
             format!("watch {watch}: out of reach for too long, the last reading is kept")

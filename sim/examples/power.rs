@@ -1,5 +1,5 @@
 //! Which planted defects a search finds, and how soon:
-//! `cargo run --release -p steersman-sim --example power -- [--sound SEEDS] [--seconds PER_DEFECT]`.
+//! `cargo run --release -p steersman-sim --example power -- [--sound SEEDS] [--seconds EACH]`.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -226,7 +226,7 @@ impl Swarm {
         let calm_from = Time(0) + trouble;
         let rates = rates(random, allowed);
         let mut deeds = Vec::new();
-        for (index, node) in setting.nodes.iter().enumerate() {
+        for node in &setting.nodes {
             let random = random.stream("deeds").stream(&node.name);
             let own = of_node(node, setting.consul.as_ref());
             let wanted = rates.iter().copied().filter(|(fault, _)| own(*fault));

@@ -112,8 +112,8 @@ pub(crate) static LOCK: Block = Block {
             "giveUpAfter",
             DURATION,
             "",
-            "How long to stand for the lock at most; then its jobs end for good. For ever when left \
-             out.",
+            "How long to stand for the lock at most; then its jobs end for good. For ever when \
+             left out.",
         ),
         added("value", Kind::Text, "", "What others read in the key."),
         added(

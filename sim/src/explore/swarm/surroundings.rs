@@ -88,6 +88,22 @@ pub(super) fn draw_surroundings(
             put(at, action(share));
             put(later, action(0));
         }
+        Fault::AgentRestart | Fault::AgentCut | Fault::Deregister => {
+            draw_agent_deed(fault, node, random, (at, later), put);
+        }
+        _ => {}
+    }
+}
+
+/// Draws trouble with a node's agent.
+fn draw_agent_deed(
+    fault: Fault,
+    node: &NodeSpec,
+    random: Random,
+    (at, later): (Time, Time),
+    put: &mut dyn FnMut(Time, Action),
+) {
+    match fault {
         Fault::AgentRestart => {
             let keeps = random.stream("keeps").happens(500_000);
             put(at, Action::Agent(AgentFault::Kill));

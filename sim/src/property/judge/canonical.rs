@@ -25,18 +25,20 @@ impl Judge {
         words: &mut [u64],
     ) -> u64 {
         let Some(node) = self.view.nodes.get(index) else { return 0 };
-        let NodeView { name: _, over, paused, stopping, maintenance, jobs: views } = node;
+        let NodeView { name: _, over, paused, stopping, maintenance, locks, jobs: views } = node;
         let are_starts_counted = self.suite.starts_in_ten_seconds_max > 0;
         for (job, word) in jobs.iter().zip(words) {
             if let Some(view) = views.get(&job.name) {
                 *word = word.wrapping_add(mix(view.canonical(now, are_starts_counted)));
             }
         }
+        let held = locks.values().fold(1, |bits: u64, lock| bits << 1 | u64::from(lock.is_held));
         mix(u64::from(over.is_some())
             | u64::from(*paused) << 1
             | u64::from(*stopping) << 2
             | u64::from(*maintenance) << 3
-            | over.map_or(0, u64::from) << 8)
+            | over.map_or(0, u64::from) << 8
+            | held << 16)
     }
 
     /// Gives how far each property has come; whether it was ever reached breaks nothing.
