@@ -55,8 +55,8 @@ fn browse(file: &Path, look: Look, profile: &Path, last: &str) -> (String, Strin
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// Opens a page with the audit and gives what that found. A busy machine may give the window its
-/// focus too late for the audit to see where the focus is: then it is opened again.
+/// Opens a page with the audit and gives what that found. The audit waits for the window to get its
+/// focus; on a busy machine that may still come too late: then the page is opened again.
 fn audit(page: &str, look: Look) -> Value {
     let found = (0..5).map(|_| audit_once(page, look)).find(|found| found["focused"] == true);
     found.expect("a window with the focus, in five attempts")
