@@ -1,12 +1,13 @@
 //! At most one: the processes of a lock's jobs, over all nodes, judged from the truth about the
-//! processes and never from Consul. And tokens only grow.
+//! processes and never from Consul. Tokens only grow, and what needs a lock is only started within
+//! a term that its supervisor has announced and not ended.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use steersman_engine::canonical::{ago, coarse};
 use steersman_engine::config::{Config, Name};
-use steersman_engine::{RunId, RunKind, Time};
+use steersman_engine::{Code, Event, RunId, RunKind, Source, Time};
 
 use crate::agenda::NodeId;
 use crate::random::mix;
@@ -22,6 +23,10 @@ pub(crate) struct Exclusion {
     /// The variables with tokens, by node.
     tokens: BTreeMap<(NodeId, Name), u64>,
     terms: BTreeMap<Box<str>, Term>,
+    /// The locks of each supervisor in the order of their numbers, which a reload never changes.
+    locks: BTreeMap<NodeId, Vec<Name>>,
+    /// The locks that a supervisor says that it has.
+    led: BTreeSet<(NodeId, Name)>,
     held: BTreeMap<NodeId, Held>,
     /// Runs that were asked for and do not run yet.
     asked: BTreeSet<(NodeId, RunId)>,
@@ -51,11 +56,39 @@ impl Exclusion {
     pub(crate) fn on_config(&mut self, node: NodeId, config: &Config) {
         let keys: BTreeMap<&str, &str> =
             config.locks.iter().map(|lock| (&*lock.name, &*lock.key)).collect();
+        let known = self.locks.entry(node).or_default();
+        for lock in &config.locks {
+            if !known.contains(&lock.name) {
+                known.push(lock.name.clone());
+            }
+        }
         self.jobs.retain(|(owner, _), _| *owner != node);
         for job in &config.jobs {
             let Some(lock) = &job.while_lock else { continue };
             let Some(key) = keys.get(&**lock) else { continue };
             self.jobs.insert((node, job.name.clone()), (Box::from(*key), lock.clone()));
+        }
+    }
+
+    /// A supervisor begins anew: what an earlier one said is void.
+    pub(crate) fn on_life(&mut self, node: NodeId, config: &Config) {
+        self.locks.remove(&node);
+        self.led.retain(|(owner, _)| *owner != node);
+        self.on_config(node, config);
+    }
+
+    pub(crate) fn on_event(&mut self, node: NodeId, event: Event) {
+        let Source::Lock(lock) = event.source else { return };
+        let name = self.locks.get(&node).and_then(|names| names.get(lock.index()));
+        let Some(name) = name.cloned() else { return };
+        match event.code {
+            Code::Acquired => {
+                self.led.insert((node, name));
+            }
+            Code::Lost | Code::Released => {
+                self.led.remove(&(node, name));
+            }
+            _ => {}
         }
     }
 
@@ -85,8 +118,12 @@ impl Exclusion {
         self.are_tokens_void = true;
     }
 
-    pub(crate) fn on_asked(&mut self, node: NodeId, run: RunId) {
+    /// A process is to be started; tells what is wrong with that.
+    pub(crate) fn on_asked(&mut self, node: NodeId, run: RunId, job: &Name) -> Option<String> {
         self.asked.insert((node, run));
+        let (_, lock) = self.jobs.get(&(node, job.clone()))?;
+        let is_within = run.kind == RunKind::Check || self.led.contains(&(node, lock.clone()));
+        (!is_within).then(|| format!("\"{job}\" is started outside a term of its lock \"{lock}\""))
     }
 
     pub(crate) fn on_gone(&mut self, node: NodeId, run: RunId) {
@@ -152,8 +189,18 @@ impl Exclusion {
 
     /// Gives a hash of what decides later accusations; tokens count as they are.
     pub(crate) fn canonical(&self, at: Time) -> u64 {
-        let Exclusion { jobs, tokens, terms, held, asked, caught, are_tokens_void, excused: _ } =
-            self;
+        let Exclusion {
+            jobs,
+            tokens,
+            terms,
+            locks: _,
+            led,
+            held,
+            asked,
+            caught,
+            are_tokens_void,
+            excused: _,
+        } = self;
         let mut hash = mix(u64::from(*are_tokens_void));
         if jobs.is_empty() {
             // Without locks there is nothing to accuse anybody of.
@@ -166,6 +213,10 @@ impl Exclusion {
             for (node, run) in runs {
                 hash = mix(hash ^ kind << 48 ^ u64::from(node.0) << 32 ^ u64::from(run.job.0));
             }
+        }
+        for (node, lock) in led {
+            let letters = lock.bytes().fold(0, |sum, letter| mix(sum ^ u64::from(letter)));
+            hash = mix(hash ^ u64::from(node.0) << 16 ^ letters);
         }
         for term in terms.values() {
             for (node, run) in term.live.keys() {
@@ -204,5 +255,62 @@ fn is_excused(held: Option<Held>, at: Time, grace: Duration) -> bool {
         Some(Held::Now) => true,
         Some(Held::Until(until)) => at.since(until) <= grace,
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use steersman_engine::id::{JobId, LockId};
+
+    use super::*;
+    use crate::fixture::job;
+    use crate::fleet::lock;
+
+    const NODE: NodeId = NodeId(0);
+
+    fn config(locks: &[&str]) -> Config {
+        let needy = job("ledger").with(|job| job.while_lock = Some(Name::from("ledger")));
+        Config {
+            jobs: vec![Arc::new(needy.build()), Arc::new(job("bystander").build())],
+            locks: locks.iter().map(|name| lock(name, name)).collect(),
+            ..Config::default()
+        }
+    }
+
+    fn is_accused(exclusion: &mut Exclusion, job: &str) -> bool {
+        let run = RunId { job: JobId(0), kind: RunKind::Main, nth: 1 };
+        exclusion.on_asked(NODE, run, &Name::from(job)).is_some()
+    }
+
+    fn say(exclusion: &mut Exclusion, code: Code, lock: u16) {
+        exclusion.on_event(NODE, Event { code, source: Source::Lock(LockId(lock)) });
+    }
+
+    #[test]
+    fn start_outside_a_term_is_accused() {
+        let mut exclusion = Exclusion::default();
+        exclusion.on_life(NODE, &config(&["ledger"]));
+        assert!(is_accused(&mut exclusion, "ledger"), "there was no term yet");
+        assert!(!is_accused(&mut exclusion, "bystander"), "it needs no lock");
+        say(&mut exclusion, Code::Acquired, 0);
+        assert!(!is_accused(&mut exclusion, "ledger"), "the term goes on");
+        say(&mut exclusion, Code::Lost, 0);
+        assert!(is_accused(&mut exclusion, "ledger"), "the term is over");
+        say(&mut exclusion, Code::Acquired, 0);
+        exclusion.on_life(NODE, &config(&["ledger"]));
+        assert!(is_accused(&mut exclusion, "ledger"), "that was the term of an earlier life");
+    }
+
+    #[test]
+    fn locks_keep_their_numbers_when_a_reload_puts_others_before_them() {
+        let mut exclusion = Exclusion::default();
+        exclusion.on_life(NODE, &config(&["ledger"]));
+        exclusion.on_config(NODE, &config(&["other", "ledger"]));
+        say(&mut exclusion, Code::Acquired, 1);
+        assert!(is_accused(&mut exclusion, "ledger"), "that is the other's term");
+        say(&mut exclusion, Code::Acquired, 0);
+        assert!(!is_accused(&mut exclusion, "ledger"));
     }
 }

@@ -119,7 +119,7 @@ impl Oracle {
     pub(crate) fn on_life(&mut self, id: NodeId, config: &Config) {
         self.nodes[id.index()] = NodeView::new(config);
         self.ledgers[id.index()] = self.new_ledger(config);
-        self.exclusion.on_config(id, config);
+        self.exclusion.on_life(id, config);
     }
 
     /// A container was killed: nobody owes anything any more.
@@ -167,7 +167,12 @@ impl Oracle {
             self.blame(at, id, what);
         }
         match effect {
-            Effect::Start { run, .. } => self.exclusion.on_asked(id, *run),
+            Effect::Start { run, .. } => {
+                if let Some(what) = self.exclusion.on_asked(id, *run, &name(run.job)) {
+                    self.blame(at, id, what);
+                }
+            }
+            Effect::Published(event) => self.exclusion.on_event(id, *event),
             Effect::Applied(config) => self.exclusion.on_config(id, config),
             Effect::SetVariable { name, value } => {
                 self.exclusion.on_variable(id, name, value.as_deref());

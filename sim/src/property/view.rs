@@ -73,6 +73,8 @@ pub struct NodeView {
     pub maintenance: bool,
     /// Its locks, by name.
     pub locks: BTreeMap<Name, LockView>,
+    /// The locks in the order of their numbers, which a reload never changes.
+    pub lock_order: Vec<Name>,
     /// Its jobs, by name.
     pub jobs: BTreeMap<Name, JobView>,
 }
@@ -199,6 +201,9 @@ impl NodeView {
     fn apply(&mut self, config: &Config) {
         let mut known = core::mem::take(&mut self.locks);
         for lock in &config.locks {
+            if !self.lock_order.contains(&lock.name) {
+                self.lock_order.push(lock.name.clone());
+            }
             let is_held = known.remove(&lock.name).is_some_and(|lock| lock.is_held);
             let needs = |job: &&Arc<Job>| job.while_lock.as_ref() == Some(&lock.name);
             let jobs = config.jobs.iter().filter(needs).map(|job| job.name.clone()).collect();
@@ -217,6 +222,8 @@ impl NodeView {
         self.over = None;
         self.stopping = false;
         self.maintenance = false;
+        self.lock_order.clear();
+        self.locks.clear();
         self.apply(config);
         for job in &config.jobs {
             self.jobs.entry(job.name.clone()).or_default();
@@ -230,8 +237,7 @@ impl NodeView {
     fn on_event(&mut self, event: Event, world: &World, id: NodeId) {
         let Source::Job(slot) = event.source else {
             if let Source::Lock(lock) = event.source {
-                let config = world.node(id).engine().config();
-                let lock = config.locks.get(lock.index()).map(|lock| &lock.name);
+                let lock = self.lock_order.get(lock.index());
                 let Some(lock) = lock.and_then(|name| self.locks.get_mut(name)) else { return };
                 match event.code {
                     Code::Acquired => lock.is_held = true,

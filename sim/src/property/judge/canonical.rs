@@ -25,7 +25,16 @@ impl Judge {
         words: &mut [u64],
     ) -> u64 {
         let Some(node) = self.view.nodes.get(index) else { return 0 };
-        let NodeView { name: _, over, paused, stopping, maintenance, locks, jobs: views } = node;
+        let NodeView {
+            name: _,
+            over,
+            paused,
+            stopping,
+            maintenance,
+            locks,
+            lock_order: _,
+            jobs: views,
+        } = node;
         let are_starts_counted = self.suite.starts_in_ten_seconds_max > 0;
         for (job, word) in jobs.iter().zip(words) {
             if let Some(view) = views.get(&job.name) {
