@@ -266,7 +266,8 @@ fn taker_that_saw_the_holder_before_starts_at_once() {
     bench.read(Some(entry(None, 61, 0)));
     bench.expect("Acquire", granted());
     assert_eq!(bench.starts(), 1);
-    // Token and holder are of one term: an older holder's name beside one's own token would mislead.
+    // Token and holder are of one term: an older holder's name beside one's own token would
+    // mislead.
     let holder = bench.variable("CONTAINERPILOT_LOCK_PRIMARY_HOLDER");
     assert_eq!(holder.as_deref(), Some("10.0.0.1:7101"));
 }

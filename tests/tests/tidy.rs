@@ -376,17 +376,32 @@ impl Tree {
         for name in entries {
             let path = folder.join(&name);
             let full = root.join(&path);
-            // Fixtures are given as they are; so is what tools leave.
-            let skipped = ["target", ".git", "corpus", "artifacts", "fixtures"];
+            // What tools leave is not ours; fixtures are given as they are, but may be linked to.
+            let skipped = ["target", ".git", "corpus", "artifacts"];
             if skipped.iter().any(|skipped| name == *skipped) {
                 continue;
             }
             self.paths.insert(path.clone());
+            if name == "fixtures" {
+                self.add_paths(root, &path);
+                continue;
+            }
             if full.is_dir() {
                 self.add(root, &path);
             } else if let Ok(text) = fs::read_to_string(&full) {
                 self.files.push(File { path, text });
             }
+        }
+    }
+
+    /// Takes in what may be linked to and is not judged.
+    fn add_paths(&mut self, root: &Path, folder: &Path) {
+        for entry in fs::read_dir(root.join(folder)).expect("the folder was listed") {
+            let path = folder.join(entry.expect("the folder can be read").file_name());
+            if root.join(&path).is_dir() {
+                self.add_paths(root, &path);
+            }
+            self.paths.insert(path);
         }
     }
 

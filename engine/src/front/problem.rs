@@ -64,7 +64,7 @@ rules! {
     WEAK_VALUE = Warning "weak-value": "A value that is read in a way its author may not expect.";
     HALF_IDENTITY = Warning "half-identity": "A user by number whose group may be unknown.";
     TLS_UNVERIFIED = Warning "tls-unverified": "The certificate of Consul is not checked.";
-    FEEDBACK_LOOP = Warning "feedback-loop": "A job that starts again because of its own registration.";
+    FEEDBACK_LOOP = Warning "feedback-loop": "A job that its own registration starts again.";
     NAME_CLASH = Warning "name-clash": "Two names that make the same environment variable.";
 }
 

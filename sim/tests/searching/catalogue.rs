@@ -181,8 +181,9 @@ fn page_of_configuration_defects_is_current() {
         "# Defects of configurations\n\nWhat people write into configurations and do not mean, and \
          what tells them. Each row of the first table is a\nfile in \
          [`sim/tests/fixtures/config-defects`](../sim/tests/fixtures/config-defects); a test shows \
-         that it is found.\n`sim` is `steersman sim FILE` without a scenario: \"broken\" comes with \
-         the smallest story of how it comes about.\n\n| Defect | Found by | As |\n|---|---|---|\n",
+         that it is found.\n`sim` is `steersman sim FILE` without a scenario: \"broken\" comes \
+         with the smallest story of how it comes about.\n\n| Defect | Found by | As |\n\
+         |---|---|---|\n",
     );
     for fixture in fixtures() {
         let title = fixture.title.trim_end_matches('.');
@@ -190,7 +191,8 @@ fn page_of_configuration_defects_is_current() {
     }
     page.push_str(
         "\nWhat other supervisors let a configuration bring about, and this one does not; the \
-         scenario in `sim/tests/scenarios` shows it:\n\n| Defect | Why not | Scenario |\n|---|---|---|\n",
+         scenario in `sim/tests/scenarios` shows it:\n\n| Defect | Why not | Scenario |\n\
+         |---|---|---|\n",
     );
     for (defect, why, scenario) in IMPOSSIBLE {
         let _ = writeln!(page, "| {defect} | {why} | `{scenario}` |");
