@@ -6,11 +6,13 @@ use std::time::Instant;
 use steersman_engine::Code;
 use steersman_engine::config::{Config, Trigger};
 use steersman_engine::defect::Defect;
+use steersman_sim::Happening;
 use steersman_sim::explore::course::{Choice, Course, LIVELOCK, Stage, plan_of};
-use steersman_sim::explore::model::{Bounds, Explored, explore};
+use steersman_sim::explore::model::{Bounds, Explored, Model, explore};
 use steersman_sim::explore::{FaultSet, Progress, Setting, replay};
 use steersman_sim::fixture::{config, each, job, once, secs};
 use steersman_sim::property::{Breach, Suite};
+use steersman_sim::random::Random;
 use steersman_sim::tap::Level;
 
 use crate::strategies::search_of;
@@ -62,6 +64,38 @@ fn figures() {
             println!("   {breach}: {path:#?}");
         }
     }
+}
+
+#[test]
+fn a_process_ends_once_whatever_is_chosen() {
+    let checked = config([job("db").checked(secs(3)).restarts(1), job("app").unlimited()]);
+    let stage = stage(checked, None);
+    let mut children = 0;
+    for walk in 0..150 {
+        let random = Random::new(walk);
+        let mut course = Course::new(stage.clone(), 3, Level::Signs);
+        let (mut ended, mut choices) = (Vec::new(), Vec::new());
+        for step in 0..40 {
+            course.choices(&mut choices);
+            let rare: Vec<_> = choices.iter().filter(|it| is_about_an_end(it)).cloned().collect();
+            let among = if step % 3 == 0 && !rare.is_empty() { &rare } else { &choices };
+            let Some(choice) = random.keyed(step).pick(among).cloned() else { break };
+            course.apply(&choice);
+            children += usize::from(matches!(choice, Choice::Leaves(..)));
+            if let Choice::Leaves(_, run)
+            | Choice::EndsEarly(_, run)
+            | Choice::Comes(_, Happening::Ended(run)) = choice
+            {
+                assert!(!ended.contains(&run), "walk {walk}: {run:?} ends twice");
+                ended.push(run);
+            }
+        }
+    }
+    assert!(children > 10, "only {children} children were left behind");
+}
+
+fn is_about_an_end(choice: &Choice) -> bool {
+    matches!(choice, Choice::Leaves(..) | Choice::Lingers(_, Happening::Ended(_)))
 }
 
 #[test]

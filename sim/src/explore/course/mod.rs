@@ -390,15 +390,15 @@ impl Course {
         if self.world.agenda.is_due(open.node, open.what).is_some() {
             return true;
         }
-        let run = match open.what {
-            Happening::Started(run) | Happening::Ended(run) => run,
-            _ => return false,
+        let processes = &self.world.nodes[open.node.index()].processes;
+        let state = |run: RunId| processes.get(&run).map(|process| process.state);
+        // What lingers is on no agenda. A process whose child is still there has ended already.
+        let may_come = match open.what {
+            Happening::Started(run) => state(run) == Some(State::Starting),
+            Happening::Ended(run) => matches!(state(run), Some(State::Running { .. })),
+            _ => false,
         };
-        let Some(process) = self.world.nodes[open.node.index()].processes.get(&run) else {
-            return false;
-        };
-        let is_starting = matches!(open.what, Happening::Started(_));
-        open.lingers() && is_starting == (process.state == State::Starting)
+        open.lingers() && may_come
     }
 
     fn find(&self, node: NodeId, what: Happening) -> Option<&Open> {
