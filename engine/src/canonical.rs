@@ -279,6 +279,7 @@ fn lock_word(lock: &LockState, now: Time) -> u64 {
         successor,
         is_removed,
         hash: _,
+        is_due,
         is_spent,
     } = lock;
     let flags = (*standing as u64)
@@ -288,6 +289,7 @@ fn lock_word(lock: &LockState, now: Time) -> u64 {
         | u64::from(*is_removed) << 13
         | u64::from(successor.is_some()) << 14
         | u64::from(*is_spent) << 15
+        | u64::from(*is_due) << 40
         | u64::from((*attempt).min(STEPS_TOLD_APART)) << 16
         | u64::from((*losses).min(STEPS_TOLD_APART)) << 24;
     let oldest = coarse(nanos(spec.ttl.max(spec.hold_off)));

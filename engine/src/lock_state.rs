@@ -76,6 +76,9 @@ pub(crate) struct LockState {
     pub(crate) losses: u32,
     pub(crate) led_since: Time,
     pub(crate) is_jeopardy: bool,
+    /// Whether the next reading of the key, if it is still ours, begins the term.
+    #[serde(default)]
+    pub(crate) is_due: bool,
     /// Whether a term was lost and the lock is not stood for again.
     #[serde(default)]
     pub(crate) is_spent: bool,
@@ -106,6 +109,7 @@ impl LockState {
             losses: 0,
             led_since: Time(0),
             is_jeopardy: false,
+            is_due: false,
             is_spent: false,
             successor: None,
             is_removed: false,
@@ -142,6 +146,7 @@ impl LockState {
             | u64::from(self.successor.is_some()) << 14
             | u64::from(self.is_removed) << 15
             | u64::from(self.is_spent) << 16
+            | u64::from(self.is_due) << 17
             | u64::from(lock.0) << 48;
         let mut hash = mix(flags, self.confirmed.0);
         hash = mix(hash, self.sent.0 ^ self.led_since.0.rotate_left(32));

@@ -38,7 +38,7 @@ impl Engine {
         match timer {
             LockTimer::Renew => self.renew(lock),
             LockTimer::Deadline => self.on_lock_deadline(lock),
-            LockTimer::Quiet => self.begin_term(lock),
+            LockTimer::Quiet => self.confirm_key(lock),
             LockTimer::Stand => self.stand(lock),
             LockTimer::Read => self.read_key(lock),
             LockTimer::KeyReply => {
@@ -60,6 +60,7 @@ impl Engine {
     /// Stands for a lock, or takes the next step towards it.
     pub(crate) fn stand(&mut self, lock: LockId) {
         let may_stand = self.may_stand(lock);
+        let is_blind = self.planted(Defect::KeyReadNotRepeated);
         let now = self.now.mono;
         if may_stand && self.lock_state(lock).is_some_and(|it| it.standing == Standing::Idle) {
             self.timers.stop_lock(lock, LockTimer::KeyReply);
@@ -77,11 +78,10 @@ impl Engine {
                 }
             }
             Standing::Candidate => {}
-            Standing::Idle
-            | Standing::Quiet
-            | Standing::Leading
-            | Standing::Demoting
-            | Standing::Vacating => return,
+            // A read of the key failed: whoever holds it must go on looking at it.
+            Standing::Quiet | Standing::Leading if is_blind => return,
+            Standing::Quiet | Standing::Leading => return self.read_key(lock),
+            Standing::Idle | Standing::Demoting | Standing::Vacating => return,
         }
         let Some(state) = self.lock_mut(lock) else { return };
         if state.session.is_some() {
@@ -115,6 +115,20 @@ impl Engine {
         let wait = if index == 0 { Duration::ZERO } else { limits::WATCH_WAIT };
         let request = ConsulRequest::LockRead { key: state.spec.key.clone(), index, wait };
         self.send_key(lock, KeyFlight::Read, request, wait + wait / 16);
+    }
+
+    /// The quiet time is over: reads the key once more before anything starts. An operator may have
+    /// deleted it, and a renewal of the session does not tell.
+    fn confirm_key(&mut self, lock: LockId) {
+        let Some(state) = self.lock_mut(lock) else { return };
+        if state.standing != Standing::Quiet {
+            return;
+        }
+        state.is_due = true;
+        state.index = 0;
+        // The answer of a blocking read that is under way comes too late to count.
+        state.key_flight = None;
+        self.read_key(lock);
     }
 
     fn acquire(&mut self, lock: LockId) {
@@ -313,6 +327,7 @@ impl Engine {
     fn on_key_read(&mut self, lock: LockId, index: u64, entries: Vec<Entry>) {
         self.note_catalog_works();
         let now = self.now.mono;
+        let is_credulous = self.planted(Defect::DeletedKeyIsProof);
         let Some(state) = self.lock_mut(lock) else { return };
         state.index = if index < state.index { 0 } else { index.max(1) };
         let entry = entries.into_iter().find(|entry| entry.key == state.spec.key);
@@ -322,8 +337,12 @@ impl Engine {
         let is_released = entry.as_ref().is_some_and(|entry| entry.flags == limits::RELEASED_FLAG);
         state.seen = Some(Seen { session: holder.clone(), modified, is_released });
         let is_ours = holder.is_some() && holder == state.session;
+        let is_due = core::mem::take(&mut state.is_due);
         if holder.is_some() && !is_ours {
             state.proof = state.proof.max(modified);
+        } else if entry.is_none() && !is_credulous {
+            // Deleted, or never there: who held it may still be at work, and nothing bars the key.
+            state.proof = 0;
         }
         let was_held = before.as_ref().is_some_and(|seen| seen.session.is_some());
         let is_other = holder.is_some()
@@ -341,6 +360,10 @@ impl Engine {
             }
             Some(Standing::Candidate) if holder.is_none() => self.acquire(lock),
             Some(Standing::Candidate) => self.read_on(lock),
+            Some(Standing::Quiet) if is_ours && is_due => {
+                self.read_on(lock);
+                self.begin_term(lock);
+            }
             Some(Standing::Quiet | Standing::Leading) if is_ours => self.read_on(lock),
             Some(Standing::Quiet | Standing::Leading)
                 if self.planted(Defect::SessionLossIgnored) =>

@@ -144,6 +144,7 @@ impl Engine {
         };
         state.standing = Standing::Demoting;
         state.is_jeopardy = false;
+        state.is_due = false;
         let limit = state.demote_at().min(now) + state.spec.stop_timeout;
         let is_good_term = now.since(state.led_since) > state.spec.hold_off;
         state.losses = if was_leading && is_good_term { 1 } else { state.losses.saturating_add(1) };

@@ -29,6 +29,8 @@ const SEEN_BY: &[(Defect, &str)] = &[
     (Defect::TokenNotFromTheGrant, "crash_of_the_holder_is_followed_by_another_term"),
     (Defect::LockKeptInMaintenance, "maintenance_of_the_holder_hands_over"),
     (Defect::ReloadEndsTerms, "reload_of_something_else_keeps_the_term"),
+    (Defect::KeyReadNotRepeated, "holder_whose_key_was_deleted_while_it_was_cut_off_makes_room"),
+    (Defect::DeletedKeyIsProof, "holder_whose_key_was_deleted_while_it_was_cut_off_makes_room"),
     (Defect::LockStoodForAgain, "lost_term_of_a_lock_that_is_stood_for_once_ends_its_supervisor"),
     (Defect::LockPatienceEndless, "candidate_gives_up_when_the_lock_is_not_free_in_time"),
     (Defect::LockKillTooLate, "process_that_ignores_the_stop_is_killed_before_anybody_else_runs"),

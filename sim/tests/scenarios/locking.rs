@@ -35,6 +35,7 @@ scenarios![
     reload_of_something_else_keeps_the_term,
     killed_supervisor_comes_back_as_a_candidate,
     many_candidates_have_one_session_each,
+    holder_whose_key_was_deleted_while_it_was_cut_off_makes_room,
     lost_term_of_a_lock_that_is_stood_for_once_ends_its_supervisor,
     candidate_gives_up_when_the_lock_is_not_free_in_time,
     frozen_holder_is_not_advertised_again_when_it_wakes_up,
@@ -403,4 +404,17 @@ fn candidate_gives_up_when_the_lock_is_not_free_in_time(lab: Lab) {
     assert!(fleet.world.node(other).exit().is_some(), "it does not wait for ever");
     assert_eq!(fleet.runner(JOB), leader, "the holder is not concerned");
     assert_eq!(fleet.times_of(leader, "lost lock.#0").len(), 0);
+}
+
+/// Somebody deletes the key of a holder that hears nothing for a moment.
+fn holder_whose_key_was_deleted_while_it_was_cut_off_makes_room(lab: Lab) {
+    let (mut fleet, leader) = settled(lab, three());
+    fleet.run_for(secs(100));
+    fleet.act(leader, Action::Link(LinkState::Refused));
+    fleet.run_for(ms(500));
+    fleet.act(leader, Action::Catalog(CatalogFault::Delete { key: "svc/ledger/leader".into() }));
+    fleet.run_for(secs(2));
+    fleet.act(leader, Action::Link(LinkState::Up));
+    fleet.await_runner(JOB, FAILOVER, others(leader));
+    assert_eq!(fleet.times_of(leader, "lost lock.#0").len(), 1);
 }
