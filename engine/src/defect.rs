@@ -263,8 +263,6 @@ defects! {
     ReloadEndsTerms,
     /// A holder whose reading of the key has failed does not look at it again.
     KeyReadNotRepeated,
-    /// A key that was deleted counts as proof that Consul remembers.
-    DeletedKeyIsProof,
     /// A lock is stood for again although it must not be.
     LockStoodForAgain,
     /// A lock is stood for without end.

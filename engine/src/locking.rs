@@ -112,7 +112,15 @@ impl Engine {
             return;
         }
         let index = state.index;
-        let wait = if index == 0 { Duration::ZERO } else { limits::WATCH_WAIT };
+        // A holder must hear within its quiet successor's patience that its key was deleted, also
+        // when an answer gets lost.
+        let longest = match state.standing {
+            Standing::Quiet | Standing::Leading => state.spec.renew_every.min(limits::WATCH_WAIT),
+            Standing::Idle | Standing::Candidate | Standing::Demoting | Standing::Vacating => {
+                limits::WATCH_WAIT
+            }
+        };
+        let wait = if index == 0 { Duration::ZERO } else { longest };
         let request = ConsulRequest::LockRead { key: state.spec.key.clone(), index, wait };
         self.send_key(lock, KeyFlight::Read, request, wait + wait / 16);
     }
@@ -327,7 +335,6 @@ impl Engine {
     fn on_key_read(&mut self, lock: LockId, index: u64, entries: Vec<Entry>) {
         self.note_catalog_works();
         let now = self.now.mono;
-        let is_credulous = self.planted(Defect::DeletedKeyIsProof);
         let Some(state) = self.lock_mut(lock) else { return };
         state.index = if index < state.index { 0 } else { index.max(1) };
         let entry = entries.into_iter().find(|entry| entry.key == state.spec.key);
@@ -340,7 +347,7 @@ impl Engine {
         let is_due = core::mem::take(&mut state.is_due);
         if holder.is_some() && !is_ours {
             state.proof = state.proof.max(modified);
-        } else if entry.is_none() && !is_credulous {
+        } else if entry.is_none() {
             // Deleted, or never there: who held it may still be at work, and nothing bars the key.
             state.proof = 0;
         }

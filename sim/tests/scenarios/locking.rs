@@ -3,9 +3,9 @@
 
 use core::time::Duration;
 
-use steersman_engine::config::Signal;
+use steersman_engine::config::{Backoff, Signal};
 use steersman_engine::event::SignalName;
-use steersman_engine::input::Control;
+use steersman_engine::input::{Control, ExitStatus};
 use steersman_sim::container::RestartPolicy;
 use steersman_sim::fixture::{ms, secs};
 use steersman_sim::fleet::{Fleet, FleetBuilder, advertised, bystander, ledger, lock, node};
@@ -35,6 +35,7 @@ scenarios![
     reload_of_something_else_keeps_the_term,
     killed_supervisor_comes_back_as_a_candidate,
     many_candidates_have_one_session_each,
+    holder_frozen_between_two_runs_starts_nothing,
     holder_whose_key_was_deleted_while_it_was_cut_off_makes_room,
     lost_term_of_a_lock_that_is_stood_for_once_ends_its_supervisor,
     candidate_gives_up_when_the_lock_is_not_free_in_time,
@@ -417,4 +418,25 @@ fn holder_whose_key_was_deleted_while_it_was_cut_off_makes_room(lab: Lab) {
     fleet.act(leader, Action::Link(LinkState::Up));
     fleet.await_runner(JOB, FAILOVER, others(leader));
     assert_eq!(fleet.times_of(leader, "lost lock.#0").len(), 1);
+}
+
+/// Two timers are due when the holder wakes up: that of the restart comes first.
+fn holder_frozen_between_two_runs_starts_nothing(lab: Lab) {
+    let job = ledger().unlimited().backoff(Backoff::default());
+    let three = Fleet::of(3, [job, bystander()])
+        .with(|config| config.locks.push(lock("ledger", "svc/ledger/leader")));
+    let (mut fleet, leader) = settled(lab, three);
+    fleet.run_for(secs(100));
+    for _ in 0..2 {
+        let run = fleet.job(leader, JOB).last().run;
+        fleet.act(leader, Action::EndProcess(run, ExitStatus::Signal(9)));
+        fleet.run_for(ms(20));
+    }
+    assert!(fleet.job(leader, JOB).last().gone.is_some(), "the next start is waited for");
+    let runs = fleet.job(leader, JOB).count();
+    fleet.act(leader, Action::Freeze);
+    fleet.await_runner(JOB, FAILOVER, others(leader));
+    fleet.act(leader, Action::Thaw);
+    fleet.run_for(secs(5));
+    assert_eq!(fleet.job(leader, JOB).count(), runs);
 }
