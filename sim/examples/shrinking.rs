@@ -214,7 +214,8 @@ fn summary(cases: &[Case], unseen: usize) -> ExitCode {
          time: median {:.1} ms, worst {:.1} ms\n\
          things out of the ordinary: {things} before, {} after\n\
          same property and site: {same} of {}\n\
-         optimum known: {}, too long to know: {unknown}; within 1.5 times of it: {near}; sum {left} against {best}",
+         optimum known: {}, too long to know: {unknown}; within 1.5 times of it: {near}; \
+         sum {left} against {best}",
         cases.len(),
         Defect::ALL.len() - unseen,
         times[times.len() / 2].as_secs_f64() * 1e3,

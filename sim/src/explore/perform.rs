@@ -118,8 +118,8 @@ struct Run<'a> {
 /// Starts in a row that waited for no timer and for nothing from outside.
 ///
 /// Many starts are no livelock yet: a hundred jobs may start at once, one job may react to each of
-/// them, and a number of restarts comes to its end. It is one when the engine is in a state in which
-/// it has been before.
+/// them, and a number of restarts comes to its end. It is one when the engine is in a state in
+/// which it has been before.
 #[derive(Clone, Debug, Default)]
 struct Restless {
     since: Time,
