@@ -301,10 +301,8 @@ impl Database {
                 server.replication = Replication::Runs { is_connected: false };
                 server.is_errant = false;
             }
-            Verb::DbUnfollow => {
-                if server.source.is_some() {
-                    server.replication = Replication::Stopped;
-                }
+            Verb::DbUnfollow if server.source.is_some() => {
+                server.replication = Replication::Stopped;
             }
             Verb::DbPromote => {
                 server.source = None;

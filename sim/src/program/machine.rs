@@ -111,7 +111,7 @@ impl Machine {
         let into = self.into.take()?;
         match outcome {
             Outcome::Good(text, more) => {
-                let Some(into) = into else { return None };
+                let into = into?;
                 for (suffix, text) in more {
                     self.variables.insert(Arc::from(format!("{into}.{suffix}")), text);
                 }

@@ -55,14 +55,19 @@ impl Decoder<'_> {
         }
         let lasting = block.get("for").and_then(|it| self.reader.span(it, "`for` of a fault"));
         let ends = lasting.unwrap_or(LASTING);
-        let deeds = self.to_supervisor(word, wanted, ends);
-        let deeds = deeds.or_else(|| self.to_container(word, wanted, lasting));
-        let deeds = deeds.or_else(|| self.to_link(word, wanted, ends));
-        let deeds = deeds.or_else(|| self.to_agent(word, wanted, ends));
-        deeds.or_else(|| self.to_consul(word, wanted, ends))
+        let deeds = self.deeds_of_supervisor(word, wanted, ends);
+        let deeds = deeds.or_else(|| self.deeds_of_container(word, wanted, lasting));
+        let deeds = deeds.or_else(|| self.deeds_of_link(word, wanted, ends));
+        let deeds = deeds.or_else(|| self.deeds_of_agent(word, wanted, ends));
+        deeds.or_else(|| self.deeds_of_consul(word, wanted, ends))
     }
 
-    fn to_supervisor(&mut self, word: &str, wanted: &Wanted<'_>, ends: Span) -> Option<Deeds> {
+    fn deeds_of_supervisor(
+        &mut self,
+        word: &str,
+        wanted: &Wanted<'_>,
+        ends: Span,
+    ) -> Option<Deeds> {
         let block = wanted.block;
         let reload = |all| Action::Control(Control::Reload { all });
         let maintenance = |on| Action::Control(Control::Maintenance(on));
@@ -102,7 +107,7 @@ impl Decoder<'_> {
         })
     }
 
-    fn to_container(
+    fn deeds_of_container(
         &mut self,
         word: &str,
         wanted: &Wanted<'_>,
@@ -156,7 +161,7 @@ impl Decoder<'_> {
         ])
     }
 
-    fn to_link(&mut self, word: &str, wanted: &Wanted<'_>, ends: Span) -> Option<Deeds> {
+    fn deeds_of_link(&mut self, word: &str, wanted: &Wanted<'_>, ends: Span) -> Option<Deeds> {
         let block = wanted.block;
         let ordinary = Link::default();
         Some(match word {
@@ -193,7 +198,7 @@ impl Decoder<'_> {
         })
     }
 
-    fn to_agent(&mut self, word: &str, wanted: &Wanted<'_>, ends: Span) -> Option<Deeds> {
+    fn deeds_of_agent(&mut self, word: &str, wanted: &Wanted<'_>, ends: Span) -> Option<Deeds> {
         let block = wanted.block;
         let agent = Action::Agent;
         Some(match word {
@@ -222,7 +227,7 @@ impl Decoder<'_> {
         })
     }
 
-    fn to_consul(&mut self, word: &str, wanted: &Wanted<'_>, ends: Span) -> Option<Deeds> {
+    fn deeds_of_consul(&mut self, word: &str, wanted: &Wanted<'_>, ends: Span) -> Option<Deeds> {
         let block = wanted.block;
         let catalog = Action::Catalog;
         Some(match word {
