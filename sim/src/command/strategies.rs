@@ -27,6 +27,9 @@ const PORTFOLIO_TIME: Duration = Duration::from_secs(10);
 const BY_SEARCH: &str = "the exhaustive search";
 const BY_PRIORITIES: &str = "a run by priorities";
 
+/// What a complete search has done; `docs/exploration.md` tells about the exception.
+const TRIED: &str = "every order was tried (except behind long waits beside short intervals)";
+
 /// How runs are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
@@ -279,8 +282,8 @@ fn write_reach(text: &mut String, reach: &Reach, took: Duration, search: &Search
     for level in &reach.levels {
         let things = if level.faults == 1 { "one thing" } else { "two things" };
         let covered = match (level.complete == reach.cones, reach.cut) {
-            (true, 0) => String::from("every order was tried"),
-            (true, cut) => format!("every order was tried, but {cut} parts had to be cut"),
+            (true, 0) => String::from(TRIED),
+            (true, cut) => format!("{TRIED}, but {cut} parts had to be cut"),
             (false, _) => {
                 format!("NOT complete: every order of {} parts was tried", level.complete)
             }
