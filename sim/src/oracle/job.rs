@@ -218,9 +218,10 @@ impl JobView {
         }
     }
 
-    /// Tells whether it may have something to do: nobody sees what one without a process does.
+    /// Tells whether it may have something to do: nobody sees what one without a process does, and
+    /// nobody knows what an uncertain one does.
     pub(super) fn may_be_busy(&self) -> bool {
-        self.is_surely_busy() || self.is_silent() && !self.has_ended()
+        self.is_surely_busy() || (self.is_silent() || self.is_loose) && !self.has_ended()
     }
 
     /// Tells whether its process runs and was not told to end by a stop.
@@ -259,10 +260,7 @@ impl JobView {
             let of_state = matches!(clause.source, SourceName::Watch(_) | SourceName::Lock(_));
             clause.repeat == Repeat::Each && of_state
         };
-        match &self.spec.trigger {
-            Trigger::On(_) | Trigger::Any(_) => clauses(&self.spec.trigger).iter().any(is_state),
-            _ => false,
-        }
+        clauses(&self.spec.trigger).iter().any(is_state)
     }
 
     /// Gives the time to the next check, were the health so.

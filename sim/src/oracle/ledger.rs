@@ -449,7 +449,7 @@ impl Ledger {
             (Code::Healthy | Code::Unhealthy, Who::Job(job)) if !was_expected => {
                 return self.on_health_said(job, code == Code::Healthy);
             }
-            (_, Who::Watch(watch)) if !was_expected => return self.on_watch_said(code, watch),
+            (_, Who::Watch(watch)) => return self.on_watch_said(code, watch, was_expected),
             (_, Who::Lock(_)) => return,
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use steersman_engine::config::{Backoff, Name, Restarts};
+use steersman_engine::config::{Backoff, Name, Restarts, Trigger};
 use steersman_engine::input::{ExitStatus, Tree};
 use steersman_engine::{Code, RunId};
 
@@ -123,7 +123,10 @@ impl Ledger {
         if view.is_interval() && view.restarts_left == Restarts::Limited(0) {
             (view.least, view.most) = (0, 0);
         }
-        if view.most == 0 && has_failed && !is_stopping && view.reacts_to_state() {
+        let is_retried = has_failed && !is_stopping && view.reacts_to_state();
+        // Of several conditions all must still hold, now and when the wait is over.
+        view.is_loose |= is_retried && matches!(view.spec.trigger, Trigger::All(_));
+        if view.most == 0 && is_retried {
             self.back_off(job, 1);
         }
     }

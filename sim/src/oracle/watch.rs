@@ -17,6 +17,8 @@ const OVERDUE: Duration = Duration::from_millis(900);
 pub(super) struct WatchView {
     spec: Watch,
     announced: Option<Reading>,
+    /// Whether what is watched is there, as far as that was announced.
+    is_there: Option<bool>,
     /// The request under way, and when nobody waits for its answer any more.
     asked: Option<(u32, Time)>,
     /// Its sets must stay the same for a while, or an answer was lost: nothing exact is demanded.
@@ -25,8 +27,8 @@ pub(super) struct WatchView {
 
 impl WatchView {
     /// Tells whether what is watched was there when it was last announced; none before that.
-    pub(super) fn is_there(&self) -> Option<bool> {
-        self.announced.as_ref().map(|reading| reading.count() > 0)
+    pub(super) const fn is_there(&self) -> Option<bool> {
+        self.is_there
     }
 }
 
@@ -39,6 +41,7 @@ impl Ledger {
             let fresh = WatchView {
                 spec: spec.clone(),
                 announced: None,
+                is_there: None,
                 asked: None,
                 is_loose: !spec.settle.is_zero(),
             };
@@ -81,6 +84,7 @@ impl Ledger {
         }
         let is_there = reading.count() > 0;
         let was_there = view.announced.replace(reading).map(|before| before.count() > 0);
+        view.is_there = Some(is_there);
         let who = Who::Watch(id.0);
         self.expect(Expected::Event(Code::Changed, who));
         if was_there != Some(is_there) {
@@ -89,10 +93,15 @@ impl Ledger {
         }
     }
 
-    /// Judges an event of a watch that was not due.
-    pub(super) fn on_watch_said(&mut self, code: Code, watch: u16) {
-        let Some(view) = self.watch_views.get(usize::from(watch)) else { return };
-        if !view.is_loose && code != Code::Stale {
+    /// Notes an event of a watch, and judges it if it was not due.
+    pub(super) fn on_watch_said(&mut self, code: Code, watch: u16, was_expected: bool) {
+        let Some(view) = self.watch_views.get_mut(usize::from(watch)) else { return };
+        match code {
+            Code::Healthy => view.is_there = Some(true),
+            Code::Unhealthy => view.is_there = Some(false),
+            _ => {}
+        }
+        if !was_expected && !view.is_loose && code != Code::Stale {
             let name = view.spec.name.clone();
             self.blame(format!("the watch \"{name}\" announces {code} and nothing has changed"));
         }
