@@ -246,7 +246,12 @@ impl Engine {
         let first = u32::from(!slot.retrying && !is_slow);
         let step = if is_constant { step.min(1) } else { step };
         let key = if is_even { 0 } else { slot.run_id(job).pack() };
-        let delay = delay_of(&slot.spec.backoff, step + 1 - first, seed, key);
+        let backoff = match &slot.spec.backoff {
+            // Nobody counts how often a reaction is tried again: it must wait in between.
+            Backoff::None if slot.retrying => Backoff::default(),
+            other => *other,
+        };
+        let delay = delay_of(&backoff, step + 1 - first, seed, key);
         let delay = if is_absent { Duration::ZERO } else { delay };
         if delay.is_zero() {
             return self.start_run(job);

@@ -337,11 +337,9 @@ impl Engine {
         };
         let is_reviving = self.planted(Defect::ReloadOutranksStop);
         if slot.successor != Successor::Nothing && (self.stage == Stage::Running || is_reviving) {
-            let is_leaving = slot.successor == Successor::Removal;
             self.succeed(job);
-            if is_leaving {
-                self.check_dependents(job);
-            }
+            // What held of the one that has gone does not hold of the one in its place.
+            self.check_dependents(job);
             return self.release_locks_of(job);
         }
         let is_essential = is_essential && !self.planted(Defect::EssentialIgnored);

@@ -39,7 +39,7 @@ impl Ledger {
         let is_late = view.check_due.is_some_and(|(_, to)| now > to + LATE);
         let is_serving = view.is_serving() || view.is_silent();
         let problem = match (&view.check, &view.spec.health) {
-            _ if view.is_silent() => None,
+            _ if view.is_silent() || view.is_loose => None,
             (Some(_), _) => Some("is checked while the check before has not gone"),
             (None, None) => Some("is checked although nobody wants that"),
             (None, Some(_)) if !is_serving => Some("is checked although it does not run"),

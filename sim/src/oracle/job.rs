@@ -112,6 +112,8 @@ pub(super) struct JobView {
     pub(super) last_exit: Option<ExitStatus>,
     pub(super) once_used: bool,
     pub(super) seen: u64,
+    /// All its conditions held when it heard the last of them, in this input.
+    pub(super) is_asked: bool,
     /// How many of its conditions it heard in this input.
     pub(super) hears: u32,
     pub(super) gave_up: bool,
@@ -158,6 +160,7 @@ impl JobView {
             last_exit: None,
             once_used: false,
             seen: 0,
+            is_asked: false,
             hears: 0,
             gave_up: false,
             gives_up_at: None,

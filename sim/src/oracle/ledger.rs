@@ -69,6 +69,8 @@ pub(super) struct Ledger {
     pub(super) maintenance: bool,
     pub(super) now: Time,
     pub(super) wall_ms: i64,
+    /// The latest time that this clock has shown.
+    pub(super) wall_max_ms: i64,
     /// Whatever is overdue now is excused: the supervisor did not run.
     excused_at: Option<Time>,
     pub(super) expected: Vec<Expected>,
@@ -104,8 +106,12 @@ impl Ledger {
 
     pub(super) fn add(&mut self, spec: Arc<Job>) -> usize {
         let place = self.jobs.len();
-        self.by_name.insert(spec.name.clone(), place);
-        self.jobs.push(JobView::new(spec));
+        let before = self.by_name.insert(spec.name.clone(), place);
+        let has_rest = before.is_some_and(|job| self.jobs[job].check.is_some());
+        let mut view = JobView::new(spec);
+        // It waits for a check of the one that had its place before.
+        view.is_loose |= has_rest;
+        self.jobs.push(view);
         place
     }
 
@@ -294,6 +300,8 @@ impl Ledger {
         let stepped = stamp.wall_ms.saturating_sub(self.wall_ms).saturating_sub(passed_ms);
         let is_new_clock = stepped.unsigned_abs() > NEW_CLOCK_MS;
         self.wall_ms = stamp.wall_ms;
+        self.wall_max_ms =
+            if is_new_clock { stamp.wall_ms } else { self.wall_max_ms.max(stamp.wall_ms) };
         if is_new_clock && self.stage == Stage::Running {
             for view in self.jobs.iter_mut().filter(|view| !view.is_stopping()) {
                 view.scheduled_ms = stamp.wall_ms;

@@ -63,7 +63,7 @@ struct RunView {
     asked: Time,
     started: Option<Time>,
     ended: bool,
-    /// What the configuration in force at the start allowed.
+    /// What the configurations in force since the start allowed.
     limits: RunLimits,
     /// When its patience with the stop signal ends.
     patience_ends: Option<Time>,
@@ -92,6 +92,15 @@ impl RunLimits {
         let stop = self.stop.min(now.stop);
         let of = |limits: RunLimits| limits.kill.unwrap_or(stop);
         of(self).min(of(now))
+    }
+
+    /// The shortest of both: any configuration during a run may be the one that counts for it.
+    fn or(self, now: RunLimits) -> RunLimits {
+        let run = match (self.run, now.run) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        RunLimits { run, kill: Some(self.patience(now)), stop: self.stop.min(now.stop) }
     }
 }
 
@@ -211,6 +220,13 @@ impl NodeView {
         }
         for job in &config.jobs {
             self.jobs.insert(job.name.clone(), job.clone());
+        }
+        for id in self.runs.keys().collect::<Vec<_>>() {
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            let Some(job) = self.jobs.get(&run.job) else { continue };
+            let now =
+                RunLimits { run: job.timeout, kill: job.kill_timeout, stop: self.stop_timeout };
+            run.limits = run.limits.or(now);
         }
     }
 

@@ -134,7 +134,12 @@ impl Ledger {
     fn back_off(&mut self, job: usize, first: u32) {
         let now = self.now;
         let view = &mut self.jobs[job];
-        let (from, to) = waits(&view.spec.backoff, view.backoff_step + first);
+        let backoff = match &view.spec.backoff {
+            // Nobody counts the retries of a reaction, so they always wait.
+            Backoff::None if first > 0 => Backoff::default(),
+            other => *other,
+        };
+        let (from, to) = waits(&backoff, view.backoff_step + first);
         view.backoff_step = view.backoff_step.saturating_add(1);
         view.life = Life::BackingOff(now + from, now + to);
         self.remind(now + to, job);

@@ -36,6 +36,7 @@ impl Ledger {
         }
         for job in core::mem::take(&mut self.touched) {
             self.settle_silent(job);
+            self.settle_asked(job);
             self.look_at(job, false);
             let view = &mut self.jobs[job];
             view.is_touched = false;

@@ -178,6 +178,8 @@ impl Ledger {
             return self.note_kill(was_told == Told::Kill, is_timeout);
         }
         let is_left = main.ended;
+        // The signal was meant for it before it had started; who was busy then, nobody knows.
+        let is_waiting = is_waiting && main.is_started && main.since < now;
         main.told = main.told.max(Told::Stop);
         main.kill_due = Some(now + patience);
         self.remind(now + patience, job);

@@ -77,7 +77,11 @@ impl Ledger {
             return;
         }
         let has_started = view.starts > 0 || view.most > 0;
-        let spec = view.spec.clone();
+        let (least, spec) = (view.least, view.spec.clone());
+        let own = clauses(&spec.trigger).get(nth).is_some_and(|clause| match &clause.source {
+            SourceName::Job(of) | SourceName::Check(of) => *of == spec.name,
+            _ => false,
+        });
         match &spec.trigger {
             Trigger::On(clause) => {
                 if clause.repeat == Repeat::Each || !has_started && view.life == Life::Waiting {
@@ -98,14 +102,21 @@ impl Ledger {
                 if repeats || !has_started {
                     self.jobs[job].may_by_level = true;
                     if self.all_hold(job) {
-                        self.request(job, Merge::Latest);
-                        // All that was heard at once may have been heard one after the other.
+                        // What holds may change before the job itself hears of this, and all that
+                        // was heard at once may have been heard one after the other.
                         let view = &mut self.jobs[job];
+                        view.is_asked = true;
                         view.most = view.most.max(if repeats { view.hears } else { 1 });
+                        self.touch(job);
                     }
                 }
             }
             Trigger::Startup | Trigger::Interval(_) | Trigger::Schedule(_) => {}
+        }
+        if own {
+            // It may be at its end before it hears of itself.
+            let view = &mut self.jobs[job];
+            view.least = view.least.min(least);
         }
     }
 
@@ -130,6 +141,14 @@ impl Ledger {
             (view.least, view.most) = (0, 0);
         }
         self.touch(job);
+    }
+
+    /// A start that all conditions asked for in this input waits if they still hold.
+    pub(super) fn settle_asked(&mut self, job: usize) {
+        let is_asked = core::mem::take(&mut self.jobs[job].is_asked);
+        if is_asked && !self.jobs[job].is_stopping() && self.all_hold(job) {
+            self.jobs[job].least = 1;
+        }
     }
 
     /// The ticks of an interval that have come: several at once are one.
@@ -170,7 +189,8 @@ impl Ledger {
     /// A process of a job is asked for.
     pub(super) fn on_start(&mut self, job: usize, run: RunId, command: &Arc<Command>) {
         let is_replaced = matches!(self.jobs[job].next, Next::Job { .. });
-        if self.jobs[job].has_ended() && is_replaced && self.stage == Stage::Running {
+        let is_unseen = self.jobs[job].has_ended() || self.jobs[job].is_silent();
+        if is_unseen && is_replaced && self.stage == Stage::Running {
             self.succeed(job);
         }
         if let Some(problem) = self.problem_of_start(job, run) {
@@ -217,7 +237,8 @@ impl Ledger {
     fn problem_of_start(&mut self, job: usize, run: RunId) -> Option<&'static str> {
         let now = self.now;
         let is_excused = self.is_excused();
-        let by_level = self.jobs[job].may_by_level && self.holds_by_level(job);
+        self.jobs[job].is_asked = false;
+        let by_level = self.jobs[job].may_by_level && self.may_hold(job);
         let view = &mut self.jobs[job];
         if view.is_loose {
             (view.least, view.most) = (view.least.saturating_sub(1), view.most.saturating_sub(1));
@@ -252,14 +273,17 @@ impl Ledger {
         (!is_due).then_some("starts without a cause")
     }
 
-    fn holds_by_level(&self, job: usize) -> bool {
+    /// Tells whether what a job waits for may have held at some moment of this input: while jobs
+    /// are replaced, what holds of them depends on who is looked at first.
+    fn may_hold(&self, job: usize) -> bool {
+        let is_moving = self.is_reloading || !self.renewed.is_empty();
         let view = &self.jobs[job];
         match &view.spec.trigger {
-            Trigger::All(_) => self.all_hold(job),
+            Trigger::All(_) => is_moving || self.all_hold(job),
             Trigger::On(_) | Trigger::Any(_) => {
                 let list = clauses(&view.spec.trigger);
-                let mut each = list.iter().enumerate();
-                each.any(|(nth, one)| one.repeat == Repeat::Once && self.holds(job, nth, one))
+                let mut each = list.iter().enumerate().filter(|(_, it)| it.repeat == Repeat::Once);
+                each.any(|(nth, one)| is_moving || self.holds(job, nth, one))
             }
             Trigger::Startup | Trigger::Interval(_) | Trigger::Schedule(_) => false,
         }
@@ -267,7 +291,8 @@ impl Ledger {
 
     /// Tells whether a scheduled time has come since the last one that was used, and uses it.
     fn use_schedule(&mut self, job: usize) -> bool {
-        let wall_ms = self.wall_ms;
+        // It may have come before the clock was set back, and waited for the run before to end.
+        let wall_ms = self.wall_max_ms;
         let view = &mut self.jobs[job];
         let has_come = super::level::has_come(&view.spec.trigger, view.scheduled_ms, wall_ms);
         if has_come {

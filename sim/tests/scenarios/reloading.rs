@@ -1,10 +1,13 @@
 //! Reload: the difference, and nothing else; and a stop outranks it at any moment.
 
-use steersman_engine::config::{Config, Signal};
+use steersman_engine::config::{Config, Repeat, Signal, Trigger};
 use steersman_engine::effect::{Refusal, Reply};
+use steersman_engine::event::SignalName;
 use steersman_engine::input::Control;
 use steersman_engine::{Code, Effect};
-use steersman_sim::fixture::{JobBuilder, NODE, Scene, at, config, each, job, ms, once, secs};
+use steersman_sim::fixture::{
+    JobBuilder, NODE, Scene, at, config, each, each_signal, global, job, ms, once, secs,
+};
 use steersman_sim::{Action, Script};
 
 use crate::lab::{Lab, scenarios};
@@ -27,6 +30,7 @@ scenarios![
     removed_job_that_takes_long_to_stop_is_killed_in_the_end,
     job_put_back_while_it_still_stops_runs_again,
     pending_triggers_survive_a_reload_that_does_not_concern_them,
+    job_that_waits_for_the_past_of_a_replaced_job_ends,
 ];
 
 fn changes(scene: &Scene, request: steersman_engine::RequestId) -> (Vec<String>, Vec<String>, u32) {
@@ -282,7 +286,6 @@ fn job_put_back_while_it_still_stops_runs_again(lab: Lab) {
 }
 
 fn pending_triggers_survive_a_reload_that_does_not_concern_them(lab: Lab) {
-    use steersman_engine::event::SignalName;
     use steersman_sim::fixture::each_signal;
     let handler = || job("hup").on(each_signal(SignalName::Hup));
     let scene = Scene::of([job("app"), handler()]).script("hup", Script::ends(secs(2), 0));
@@ -295,4 +298,20 @@ fn pending_triggers_survive_a_reload_that_does_not_concern_them(lab: Lab) {
     scene.control(Control::Reload { all: false });
     scene.run_until(at(30));
     assert_eq!(scene.job("hup").count(), 4);
+}
+
+fn job_that_waits_for_the_past_of_a_replaced_job_ends(lab: Lab) {
+    let api = || job("api").on(each_signal(SignalName::Usr2));
+    let failed_once = vec![once(Code::ExitFailed, "api"), global(Code::Startup, Repeat::Each)];
+    let alarm = || job("alarm").when(Trigger::All(failed_once.clone()));
+    let scene = Scene::of([api(), alarm()]).nth("api", 1, Script::ends(secs(1), 1));
+    let mut scene = lab.begin(scene.script("alarm", Script::ends(secs(1), 0)));
+    scene.run_until(at(1));
+    scene.signal(SignalName::Usr2);
+    scene.run_until(at(5));
+    assert_eq!((scene.job("api").count(), scene.job("alarm").count()), (1, 1));
+    assert!(scene.times_of("stopped alarm").is_empty(), "the failure still holds");
+    scene.reload([api().argv(["api", "--new"]), alarm()]);
+    scene.run_until(at(10));
+    assert_eq!(scene.times_of("stopped alarm").len(), 1, "{}", scene.story());
 }

@@ -25,6 +25,7 @@ scenarios![
     frozen_member_is_out_and_in_again,
     failed_reaction_runs_again_with_the_latest_state,
     failed_reaction_to_several_sources_runs_again,
+    reaction_that_fails_at_once_is_no_busy_loop,
     herd_of_members_is_few_runs_and_the_last_one_sees_all,
 ];
 
@@ -277,6 +278,14 @@ fn failed_reaction_to_several_sources_runs_again(lab: Lab) {
     fleet.world.playbook().behaviour(node(0), "keeper", check).set_from(now, passes);
     fleet.run_for(secs(10));
     assert!(reactions(&fleet) > before, "{}", fleet.story());
+}
+
+fn reaction_that_fails_at_once_is_no_busy_loop(lab: Lab) {
+    // Without a backoff of its own: nobody counts these runs, so they must wait all the same.
+    let mut fleet = lab.begin_fleet(watched(Script::ends(ms(10), 1), Code::Changed));
+    fleet.run_for(secs(30));
+    let count = reactions(&fleet);
+    assert!((3..40).contains(&count), "{count} runs\n{}", fleet.story());
 }
 
 fn job_keeper() -> JobBuilder {
