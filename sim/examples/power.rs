@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use steersman_engine::defect::Defect;
+use steersman_engine::front::{self, Surroundings};
 use steersman_sim::explore::plan::Prepare;
-use steersman_sim::explore::{Progress, sample};
+use steersman_sim::explore::{Progress, Search, sample};
+use steersman_sim::scenario::{self, Scenario};
 use steersman_sim::shrink::{Effort, shrink};
 use steersman_sim::story::{tell_plan, to_text};
 
@@ -19,12 +21,15 @@ struct Options {
     /// So many seeds for each defect at most.
     seeds: u64,
     only: Option<String>,
+    /// Searches this configuration, with plain faults, and no random ones.
+    file: Option<String>,
     /// Tells what happens in this seed's run.
     story: Option<u64>,
 }
 
 fn options() -> Option<Options> {
-    let mut options = Options { sound: None, from: 0, seeds: 20_000, only: None, story: None };
+    let mut options =
+        Options { sound: None, from: 0, seeds: 20_000, only: None, file: None, story: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next()?;
@@ -33,6 +38,7 @@ fn options() -> Option<Options> {
             "--from" => options.from = value.parse().ok()?,
             "--seeds" => options.seeds = value.parse().ok()?,
             "--story" => options.story = Some(value.parse().ok()?),
+            "--file" => options.file = Some(value),
             "--only" => options.only = Some(value),
             _ => return None,
         }
@@ -43,7 +49,8 @@ fn options() -> Option<Options> {
 fn main() -> ExitCode {
     let Some(options) = options() else {
         eprintln!(
-            "usage: power [--sound N] [--from SEED] [--seeds N] [--only DEFECT] [--story SEED]"
+            "usage: power [--sound N [--file CONFIG]] [--from SEED] [--seeds N] [--only DEFECT] \
+             [--story SEED]"
         );
         return ExitCode::from(2);
     };
@@ -52,7 +59,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match options.sound {
-        Some(seeds) => sound(options.from, seeds),
+        Some(seeds) => sound(options.from, seeds, options.file.as_deref()),
         None => table(&options),
     }
 }
@@ -62,7 +69,11 @@ fn tell(seed: u64, options: &Options) {
     let named = |defect: &&Defect| Some(format!("{defect:?}")) == options.only;
     let defect = Defect::ALL.iter().find(named).copied();
     let prepare = defect.map(|defect| -> Prepare { Arc::new(move |it| it.plant(defect)) });
-    let search = sample::search(seed, prepare);
+    let scenario = options.file.as_deref().and_then(|file| scenario_of(file).ok());
+    let search = match prepare {
+        Some(prepare) => sample::search(seed, Some(prepare)),
+        None => search_of(seed, scenario.as_ref()),
+    };
     let plan = search.plan_of(seed);
     let Some(shrunk) = shrink(&search.setting, &plan, &search.suite, Effort::default()) else {
         return println!("seed {seed} breaks nothing");
@@ -74,17 +85,26 @@ fn tell(seed: u64, options: &Options) {
 }
 
 /// Searches with a sound engine: whatever is found is a false alarm, or news.
-fn sound(from: u64, seeds: u64) -> ExitCode {
+fn sound(from: u64, seeds: u64, file: Option<&str>) -> ExitCode {
+    let scenario = match file.map(scenario_of).transpose() {
+        Ok(scenario) => scenario,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::from(2);
+        }
+    };
     let began = Instant::now();
     let progress = Progress::default();
     let mut alarms = std::collections::BTreeMap::<String, Vec<u64>>::new();
     let (mut inputs, mut alarmed) = (0, 0);
     for seed in from..from + seeds {
-        let found = sample::search(seed, None).go_here(&progress);
+        let found = search_of(seed, scenario.as_ref()).go_here(&progress);
         inputs += found.inputs;
         alarmed += u64::from(!found.breaches.is_empty());
         for breach in found.breaches {
-            alarms.entry(class_of(&breach.breach.what)).or_default().push(seed);
+            let one = breach.breach;
+            let class = format!("{}: {}", one.property, class_of(&one.what));
+            alarms.entry(class).or_default().push(seed);
         }
     }
     for (class, of) in &alarms {
@@ -94,6 +114,27 @@ fn sound(from: u64, seeds: u64) -> ExitCode {
     let took = began.elapsed().as_secs_f64();
     println!("{seeds} seeds, {inputs} inputs in {took:.1} s: {alarmed} seeds with an alarm");
     ExitCode::from(u8::from(alarmed > 0))
+}
+
+fn search_of(seed: u64, scenario: Option<&Scenario>) -> Search {
+    let sample = sample::search(seed, None);
+    let Some(scenario) = scenario else { return sample };
+    Search {
+        setting: Arc::new(scenario.setting.clone()),
+        suite: scenario.suite.clone(),
+        faults: scenario.faults,
+        limits: scenario.limits,
+        scripted: scenario.scripted.clone(),
+        ..sample
+    }
+}
+
+/// Makes a scenario of a configuration file.
+fn scenario_of(file: &str) -> Result<Scenario, String> {
+    let text = std::fs::read_to_string(file).map_err(|problem| format!("{file}: {problem}"))?;
+    let loaded = front::load(file, &text, &Surroundings::default());
+    let loaded = loaded.map_err(|problems| format!("{file}: {problems:?}"))?;
+    Ok(scenario::of_config(file, "node", loaded.config))
 }
 
 /// Leaves the names out of a message.

@@ -170,7 +170,8 @@ fn backoff(restarts: Restarts, draws: &mut Draws) -> Backoff {
         initial: draws.duration(),
         max: draws.duration() + Duration::from_secs(4),
         factor_percent: 150,
-        reset: draws.duration(),
+        // Whose every run is long enough to be forgiven restarts without a wait, for ever.
+        reset: draws.duration().max(Duration::from_secs(2)),
     };
     match draws.below(4) {
         0 if restarts != Restarts::Unlimited => Backoff::None,
@@ -245,7 +246,9 @@ fn clause(nth: u64, count: u64, draws: &mut Draws) -> Clause {
         }
         _ => (draws.pick(&of_job), SourceName::Job(name(other))),
     };
-    let repeat = if draws.percent(45) { Repeat::Each } else { Repeat::Once };
+    // One that reacts to itself every time never rests, as it was told.
+    let is_own = matches!(&source, SourceName::Job(of) | SourceName::Check(of) if *of == name(nth));
+    let repeat = if draws.percent(45) && !is_own { Repeat::Each } else { Repeat::Once };
     Clause { code, source, repeat }
 }
 

@@ -1,7 +1,5 @@
 //! The end of the supervisor: when it must come, and with which status.
 
-use steersman_engine::config::Name;
-
 use super::job::{Next, Who};
 use super::ledger::{Expected, Ledger, Stage};
 use steersman_engine::Code;
@@ -69,10 +67,14 @@ impl Ledger {
         let verdict = self.verdict.clone();
         let is_forced = self.stage == Stage::Stopping && self.now >= self.deadline;
         if self.alive > 0 && !is_forced && !self.is_hurried {
-            let is_left = |view: &&super::job::JobView| !view.has_ended() && !view.is_retired;
+            // One that was replaced at the very moment of the stop may never have been.
+            let is_left = |view: &&super::job::JobView| {
+                !view.has_ended() && !view.is_retired && !view.is_loose
+            };
             let left = self.jobs.iter().find(is_left).map(|view| view.spec.name.clone());
-            let left = left.unwrap_or_else(|| Name::from(""));
-            self.blame(format!("the supervisor ends although \"{left}\" has not"));
+            if let Some(left) = left {
+                self.blame(format!("the supervisor ends although \"{left}\" has not"));
+            }
         }
         let unclean = match verdict.was_killed {
             Some(true) => vec![KILLED],

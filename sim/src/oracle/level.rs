@@ -64,6 +64,15 @@ impl Ledger {
         }
     }
 
+    /// Tells whether a waiting job certainly can never start. Of several conditions one that was
+    /// used may hold again, and nobody looks at the moment when it no longer does.
+    pub(super) fn can_never_start(&self, job: usize) -> bool {
+        let view = &self.jobs[job];
+        let Trigger::All(list) = &view.spec.trigger else { return !self.can_start(job) };
+        let mut each = list.iter().enumerate();
+        each.any(|(nth, clause)| !self.holds(job, nth, clause) && !self.can_happen(clause))
+    }
+
     fn can_happen(&self, clause: &Clause) -> bool {
         let is_stopping = self.stage == Stage::Stopping;
         if is_stopping && !is_stop_code(clause.code) {

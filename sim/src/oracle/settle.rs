@@ -114,7 +114,7 @@ impl Ledger {
         if view.starts > 0 && !view.is_repeating() && view.main.is_none() {
             return self.blame_job(job, "has done all it can and does not end");
         }
-        if view.most == 0 && !self.can_start(job) {
+        if view.most == 0 && self.can_never_start(job) {
             return self.blame_job(job, "waits for what can never come");
         }
         let late_ms = view.scheduled_ms.saturating_add(SCHEDULE_SLACK_MS);

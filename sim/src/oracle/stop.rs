@@ -166,6 +166,7 @@ impl Ledger {
         let now = self.now;
         let is_waiting = self.is_waiting_for_hooks(job);
         let patience = self.jobs[job].spec.kill_timeout.unwrap_or(self.stop_timeout);
+        let has_services = self.has_services;
         let view = &mut self.jobs[job];
         let (life, stop_signal) = (view.life, view.stop_signal());
         let is_loose = view.is_loose;
@@ -179,7 +180,7 @@ impl Ledger {
         }
         let is_left = main.ended;
         // The signal was meant for it before it had started; who was busy then, nobody knows.
-        let is_waiting = is_waiting && main.is_started && main.since < now;
+        let is_waiting = is_waiting && main.is_started && main.since < now && !has_services;
         main.told = main.told.max(Told::Stop);
         main.kill_due = Some(now + patience);
         self.remind(now + patience, job);

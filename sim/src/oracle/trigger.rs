@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use steersman_engine::config::{Command, Repeat, Restarts, SourceName, Trigger};
+use steersman_engine::config::{Clause, Command, Repeat, Restarts, SourceName, Trigger};
 use steersman_engine::{Code, RunId, Time};
 
 use super::job::{Life, Main, Next, Told, clauses, is_stop_code};
@@ -113,8 +113,11 @@ impl Ledger {
             }
             Trigger::Startup | Trigger::Interval(_) | Trigger::Schedule(_) => {}
         }
-        if own {
-            // It may be at its end before it hears of itself.
+        let is_any = matches!(spec.trigger, Trigger::Any(_));
+        let is_late = |clause: &Clause| clause.repeat == Repeat::Once && is_any;
+        let is_late = has_started && clauses(&spec.trigger).get(nth).is_some_and(is_late);
+        if own || is_late {
+            // It may be at its end before it hears of itself, or of what it no longer waits for.
             let view = &mut self.jobs[job];
             view.least = view.least.min(least);
         }
@@ -292,11 +295,12 @@ impl Ledger {
     /// Tells whether a scheduled time has come since the last one that was used, and uses it.
     fn use_schedule(&mut self, job: usize) -> bool {
         // It may have come before the clock was set back, and waited for the run before to end.
-        let wall_ms = self.wall_max_ms;
+        let until = [self.wall_ms, self.wall_max_ms];
         let view = &mut self.jobs[job];
-        let has_come = super::level::has_come(&view.spec.trigger, view.scheduled_ms, wall_ms);
+        let (trigger, after) = (&view.spec.trigger, view.scheduled_ms);
+        let has_come = until.iter().any(|until| super::level::has_come(trigger, after, *until));
         if has_come {
-            view.scheduled_ms = wall_ms;
+            view.scheduled_ms = self.wall_ms;
         }
         has_come
     }
