@@ -1,6 +1,7 @@
 //! What a lock means for the jobs that need it: they run exactly while it is held, and it is given
 //! back only when everything of them has gone.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 

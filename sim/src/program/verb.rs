@@ -92,7 +92,7 @@ verbs! {
     DbFollow = "db.follow" of Database (1, 1),
     /// Stops replication and remembers the source.
     DbUnfollow = "db.unfollow" of Database (0, 0),
-    /// Forgets the source and takes writes, perhaps with a fencing token. [TOKEN].
+    /// Forgets the source and takes writes, perhaps with a fencing token: `[TOKEN]`.
     DbPromote = "db.promote" of Database (0, 1),
     /// Refuses writes, or takes them. 'yes' or ''.
     DbReadOnly = "db.read-only" of Database (1, 1),
