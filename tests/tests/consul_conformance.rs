@@ -5,6 +5,7 @@
 //! described in `src/consul/case.rs`. A Consul that is not installed fails the test:
 //! `setup/consul.sh` installs it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -48,7 +49,26 @@ fn conform(file: &str, kind: Kind) {
     compare_all(file, &cases_of(file), kind);
 }
 
+/// So often a file is run before a difference counts: Go shuffles some lists, and the agent of the
+/// real one tells its servers in a thread of its own. What the model does wrong it does every time.
+const ATTEMPTS: usize = 3;
+
 fn compare_all(name: &str, cases: &[Case], kind: Kind) {
+    let mut lasting = differences(name, cases, kind);
+    for _ in 1..ATTEMPTS {
+        if lasting.is_empty() {
+            return;
+        }
+        println!("asked again, these differ: {:?}", lasting.keys());
+        let again = differences(name, cases, kind);
+        lasting.retain(|case, _| again.contains_key(case));
+    }
+    let report: String = lasting.into_values().collect();
+    assert!(report.is_empty(), "the model differs from Consul:\n{report}");
+}
+
+/// Runs the cases against both, and gives what differs, by case.
+fn differences(name: &str, cases: &[Case], kind: Kind) -> BTreeMap<String, String> {
     let (real, served, direct) = thread::scope(|scope| {
         let real = scope.spawn(|| {
             let real = Real::start(kind);
@@ -59,18 +79,18 @@ fn compare_all(name: &str, cases: &[Case], kind: Kind) {
         let joined = |handle: thread::ScopedJoinHandle<'_, _>| handle.join().expect("it ran");
         (joined(real), joined(served), joined(direct))
     });
-    let mut report = String::new();
+    let mut found = BTreeMap::new();
     for (number, case) in cases.iter().enumerate() {
         for model in [&served[number], &direct[number]] {
             if let Some(difference) = compare::difference(case, &real[number], model) {
-                report.push_str(&difference);
+                found.insert(case.name.clone(), difference);
                 break;
             }
         }
     }
     let count: usize = real.iter().map(Vec::len).sum();
     println!("{name}: {} cases, {count} exchanges", cases.len());
-    assert!(report.is_empty(), "the model differs from Consul:\n{report}");
+    found
 }
 
 #[test]

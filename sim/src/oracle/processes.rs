@@ -67,6 +67,8 @@ struct RunView {
     limits: RunLimits,
     /// When its patience with the stop signal ends.
     patience_ends: Option<Time>,
+    /// When it was told to end; a reload says what is in force only after it has told.
+    told: Option<Time>,
     kill_sent: bool,
 }
 
@@ -113,6 +115,7 @@ impl RunView {
             ended: false,
             limits,
             patience_ends: None,
+            told: None,
             kill_sent: false,
         }
     }
@@ -310,6 +313,7 @@ impl NodeView {
         if signal != Signal::KILL {
             if !asked_for {
                 view.patience_ends.get_or_insert(mono + view.limits.patience(limits));
+                view.told.get_or_insert(mono);
             }
             return None;
         }
@@ -320,8 +324,9 @@ impl NodeView {
             return None;
         }
         let run_due = |limits: RunLimits| limits.run.map(|timeout| view.asked + timeout);
-        let deadlines =
-            [view.patience_ends, run_due(limits), run_due(view.limits), budget, lock_due];
+        let renewed = view.told.map(|told| told + view.limits.patience(limits));
+        let due = [run_due(limits), run_due(view.limits)];
+        let deadlines = [view.patience_ends, renewed, due[0], due[1], budget, lock_due];
         if deadlines.iter().flatten().any(|deadline| mono >= *deadline) {
             return None;
         }

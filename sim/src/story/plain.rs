@@ -178,9 +178,9 @@ mod tests {
     #[test]
     fn every_fault_is_told_at_its_time_and_columns_are_aligned() {
         let expected = "t\n  found by: me\n  a:        b\n\n   \
-            1   0.000 s  app  > run 1 is started\n      \
-                0.000 s  app  ~ fault: slow\n      \
-                0.000 s  a    ~ fault: held\n      \
+            1   0.000 s  app  > run 1 is started\n       \
+                0.000 s  app  ~ fault: slow\n       \
+                0.000 s  a    ~ fault: held\n       \
                 1.000 s  app  ~ fault: check\n   \
             2  12.000 s  app  x check fails\n";
         assert_eq!(to_text(&story()), expected);

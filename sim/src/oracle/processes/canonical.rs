@@ -75,11 +75,13 @@ impl NodeView {
 
 impl RunView {
     fn canonical(&self, mono: Time) -> u64 {
-        let RunView { job: _, asked, started, ended, limits, patience_ends, kill_sent } = self;
+        let RunView { job: _, asked, started, ended, limits, patience_ends, told, kill_sent } =
+            self;
         // A run's age matters to its own time limit alone.
         let age = if limits.run.is_some() { ago(*asked, mono) } else { 0 };
         let flags = u64::from(started.is_some()) | u64::from(*ended) << 1;
         let patience = patience_ends.map_or(0, |ends| 1 + ahead(ends, mono));
-        mix(mix(flags | u64::from(*kill_sent) << 2 | age << 8) ^ patience)
+        let told = told.map_or(0, |told| 1 + ago(told, mono));
+        mix(mix(flags | u64::from(*kill_sent) << 2 | age << 8) ^ patience ^ told.rotate_left(32))
     }
 }
