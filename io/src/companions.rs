@@ -24,34 +24,40 @@ pub struct Ways {
 /// Whoever wants to know what the driver does. Nothing in it may wait.
 pub trait Companions {
     /// Takes down an input before the engine gets it.
-    fn begin_step(&mut self, now: Stamp, input: &Input);
+    fn begin_step(&mut self, _now: Stamp, _input: &Input) {}
 
     /// Takes down what the engine made of it.
-    fn end_step(&mut self, engine: &Engine, effects: &[Effect]);
+    fn end_step(&mut self, _engine: &Engine, _effects: &[Effect]) {}
 
     /// Sends a request to Consul; the answer goes to [`Ways::answers`], a failure as well.
     fn consul(&mut self, op: ConsulOp, request: ConsulRequest, timeout: Duration);
 
     /// Hears of an event.
-    fn published(&mut self, now: Stamp, event: Event, engine: &Engine);
+    fn published(&mut self, _now: Stamp, _event: Event, _engine: &Engine) {}
 
     /// Takes a value for a user's metric.
-    fn metric(&mut self, name: &str, value: f64);
+    fn metric(&mut self, _name: &str, _value: f64) {}
 
     /// Puts new settings in force; gives what went wrong, for the log.
-    fn apply(&mut self, config: &Config, settings: &Settings) -> Vec<String>;
+    fn apply(&mut self, _config: &Config, _settings: &Settings) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Adds a reader of events.
-    fn subscribe(&mut self, subscriber: Subscriber);
+    fn subscribe(&mut self, _subscriber: Subscriber) {}
 
     /// Gives what the recorder holds.
-    fn trace(&self) -> Memory;
+    fn trace(&self) -> Memory {
+        Memory::default()
+    }
 
     /// Says something worth the log, if there is something.
-    fn complaint(&mut self) -> Option<String>;
+    fn complaint(&mut self) -> Option<String> {
+        None
+    }
 
     /// Ends; whatever is to be kept is on disk afterwards.
-    fn finish(&mut self);
+    fn finish(&mut self) {}
 }
 
 /// Nobody: nothing is recorded or counted, and Consul is out of reach.
@@ -68,10 +74,6 @@ impl NoCompanions {
 }
 
 impl Companions for NoCompanions {
-    fn begin_step(&mut self, _now: Stamp, _input: &Input) {}
-
-    fn end_step(&mut self, _engine: &Engine, _effects: &[Effect]) {}
-
     fn consul(&mut self, op: ConsulOp, _request: ConsulRequest, _timeout: Duration) {
         let answers = self.ways.answers.clone();
         let reason = Box::from("cannot use Consul: no client in this program");
@@ -79,24 +81,4 @@ impl Companions for NoCompanions {
         // It ends with the driver.
         tokio::spawn(async move { answers.send((op, reply)).await });
     }
-
-    fn published(&mut self, _now: Stamp, _event: Event, _engine: &Engine) {}
-
-    fn metric(&mut self, _name: &str, _value: f64) {}
-
-    fn apply(&mut self, _config: &Config, _settings: &Settings) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn subscribe(&mut self, _subscriber: Subscriber) {}
-
-    fn trace(&self) -> Memory {
-        Memory::default()
-    }
-
-    fn complaint(&mut self) -> Option<String> {
-        None
-    }
-
-    fn finish(&mut self) {}
 }

@@ -8,18 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steersman_engine::config::Config;
 use steersman_engine::consul::{ConsulOp, ConsulRequest};
 use steersman_engine::effect::Message;
-use steersman_engine::front::{self, Colours, Loaded, Settings, Surroundings};
-use steersman_engine::{Effect, Engine, Event, Input, Stamp};
+use steersman_engine::front::{self, Colours, Loaded, Surroundings};
+use steersman_engine::{Effect, Engine, Input, Stamp};
 
-use crate::ask::Subscriber;
 use crate::companions::{Companions, Ways};
 use crate::consul::{Carrier, Network};
 use crate::driver::{self, Setup};
 use crate::message;
-use crate::record::Memory;
 use crate::telemetry::Telemetry;
 
 /// Where messages place what is wrong with the options.
@@ -202,23 +199,7 @@ impl Companions for LockCompanions {
         self.consul.carry(op, request, timeout);
     }
 
-    fn published(&mut self, _now: Stamp, _event: Event, _engine: &Engine) {}
-
-    fn metric(&mut self, _name: &str, _value: f64) {}
-
-    fn apply(&mut self, _config: &Config, _settings: &Settings) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn subscribe(&mut self, _subscriber: Subscriber) {}
-
-    fn trace(&self) -> Memory {
-        Memory::default()
-    }
-
     fn complaint(&mut self) -> Option<String> {
         None
     }
-
-    fn finish(&mut self) {}
 }
