@@ -6,6 +6,10 @@
 //! than about a tenth; which of several timers comes first is always told apart, unless they are
 //! due within the same millisecond. [`Engine::digest`] is the exact hash.
 
+mod ticks;
+
+pub use ticks::LockInTicks;
+
 use alloc::vec::Vec;
 
 use crate::config::{Backoff, Restarts, Trigger};
@@ -108,12 +112,18 @@ impl Engine {
             | status(self.essential) << 32
             | u64::from(self.maintenance) << 48
             | u64::from(self.is_catalog_failing) << 49
+            | u64::from(self.keeper.is_ready()) << 50
             | u64::from(self.has_ended_one) << 50
             | u64::from(self.generation > 0) << 51;
         mix(statuses, (self.loading.len() as u64) << 32 | self.reload_again.len() as u64)
     }
 
     fn slot_word(&self, slot: &Slot) -> u64 {
+        mix(self.timeless_slot_word(slot), ahead(slot.stop_by, self.now.mono))
+    }
+
+    /// The word of a slot but for when its lock's term is over.
+    fn timeless_slot_word(&self, slot: &Slot) -> u64 {
         let now = self.now.mono;
         let Slot {
             spec,
@@ -137,7 +147,7 @@ impl Engine {
             gave_up,
             successor,
             catalog,
-            stop_by,
+            stop_by: _,
             in_use,
             epoch,
             last_scheduled_ms,
@@ -168,7 +178,7 @@ impl Engine {
         hash = mix(hash, *seen ^ process_word(process, spec, now).rotate_left(20));
         hash = mix(hash, since_checks(spec, *checks_since, now));
         hash = mix(hash, clock_word(spec, *epoch, *last_scheduled_ms, self));
-        mix(hash, catalog.canonical(now) ^ ahead(*stop_by, now).rotate_left(33))
+        mix(hash, catalog.canonical(now))
     }
 }
 
@@ -271,7 +281,10 @@ fn lock_word(lock: &LockState, now: Time) -> u64 {
         index,
         seen,
         token,
+        floor,
+        highest,
         proof,
+        quiet,
         attempt,
         losses,
         led_since,
@@ -281,6 +294,9 @@ fn lock_word(lock: &LockState, now: Time) -> u64 {
         hash: _,
         is_due,
         is_spent,
+        has_led,
+        guard,
+        awaits_keeper,
     } = lock;
     let flags = (*standing as u64)
         | key_flight.map_or(0, |flight| 1 + flight as u64) << 4
@@ -289,19 +305,24 @@ fn lock_word(lock: &LockState, now: Time) -> u64 {
         | u64::from(*is_removed) << 13
         | u64::from(successor.is_some()) << 14
         | u64::from(*is_spent) << 15
+        | u64::from(*has_led) << 41
         | u64::from(*is_due) << 40
+        | u64::from(*awaits_keeper) << 42
+        | u64::from(!quiet.is_zero()) << 43
         | u64::from((*attempt).min(STEPS_TOLD_APART)) << 16
         | u64::from((*losses).min(STEPS_TOLD_APART)) << 24;
     let oldest = coarse(nanos(spec.ttl.max(spec.hold_off)));
     let mut hash = mix(flags, text(session));
     hash = mix(hash, ago(*confirmed, now).min(oldest) | ago(*sent, now).min(oldest) << 32);
     hash = mix(hash, ago(*led_since, now).min(oldest));
-    hash = mix(hash, mix(*index, *token ^ proof.rotate_left(32)));
+    hash = mix(hash, guard.map_or(0, |until| 1 + ahead(until, now)));
+    hash = mix(hash ^ mix(*floor, *highest), mix(*index, *token ^ proof.rotate_left(32)));
     match seen {
         None => hash,
-        Some(seen) => {
-            mix(mix(hash, text(&seen.session)), seen.modified << 1 | u64::from(seen.is_released))
-        }
+        Some(seen) => mix(
+            mix(hash, text(&seen.session)),
+            seen.modified << 2 | u64::from(seen.is_released) | u64::from(seen.is_foreign) << 1,
+        ),
     }
 }
 

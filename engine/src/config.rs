@@ -461,6 +461,22 @@ pub struct Lock {
     /// Where to write the fencing token of a term, for those who cannot read the environment.
     #[serde(default)]
     pub token_file: Option<Box<str>>,
+    /// Whether a keeper watches over the processes of a term.
+    #[serde(default)]
+    pub keeper: Keeping,
+}
+
+/// Whether a process beside the supervisor kills what must be gone when the supervisor does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Keeping {
+    /// It is not wanted.
+    #[default]
+    Off,
+    /// As well as it can be had.
+    Auto,
+    /// There is no term without it.
+    Required,
 }
 
 /// How long a new holder keeps quiet before its jobs start.

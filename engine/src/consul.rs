@@ -97,12 +97,20 @@ pub enum ConsulRequest {
         /// How long to wait for a change.
         wait: Duration,
     },
-    /// Acquires the key of a lock for a session, in a transaction that also says its index.
+    /// Acquires the key of a lock for a session, in a transaction that also says its index, if the
+    /// key is still as it was read.
     Acquire {
         /// The key.
         key: Box<str>,
         /// The session.
         session: Box<str>,
+        /// When the key was last changed, as it was read, zero when there was none; without it the
+        /// key may be in any state.
+        #[serde(default)]
+        modified: Option<u64>,
+        /// What is added to the index of the grant to make its token.
+        #[serde(default)]
+        floor: u64,
         /// What others read in the key.
         value: Box<str>,
     },
@@ -112,6 +120,9 @@ pub enum ConsulRequest {
         key: Box<str>,
         /// The session.
         session: Box<str>,
+        /// What was added to the index of the grant to make its token.
+        #[serde(default)]
+        floor: u64,
         /// What others read in the key.
         value: Box<str>,
     },

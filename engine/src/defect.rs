@@ -267,8 +267,72 @@ defects! {
     LockStoodForAgain,
     /// A lock is stood for without end.
     LockPatienceEndless,
+    /// Tokens count from anew when Consul does.
+    TokensCountAnew,
     /// The processes of a lost lock have the ordinary patience.
     LockKillTooLate,
+    /// A lock lost in its quiet time waits for the jobs that stop with it, which nobody stops.
+    QuietLossWaits,
+    /// A confirmed renewal does not move the keeper's deadline.
+    GuardNotMoved,
+    /// The keeper is told a time that leaves out when the stop begins.
+    GuardTooLate,
+    /// The keeper goes on guarding when nothing is left.
+    GuardNotLifted,
+    /// The jobs of a term start before the keeper knows of them.
+    GuardAfterStart,
+    /// A term goes on without the keeper that it requires.
+    KeeperNotRequired,
+    /// A keeper that was lost is not started again.
+    KeeperNotReplaced,
+    /// The age of a term counts from the answer of its last renewal.
+    TermAgeFromTheAnswer,
+    /// Time in which the supervisor did not run does not make a term older.
+    SuspendNotCounted,
+    /// A session serves for the next term as well.
+    SessionReused,
+    /// Whoever saw a holder before never keeps quiet, whatever has become of the key.
+    ContinuityAssumed,
+    /// A quiet time ends without another look at the key.
+    QuietNotConfirmed,
+    /// A holder reads its key only as often as a candidate.
+    KeyReadSeldom,
+    /// A renewal waits for a check of the lock's job.
+    RenewalWaitsForCheck,
+    /// Who lost a term stands again at once.
+    HoldOffIgnored,
+    /// A leader that is unhealthy goes on.
+    LeaderHealthIgnored,
+    /// The end of a term leaves the jobs alone that must end with it.
+    StopWithIgnored,
+    /// A lock is given back before the jobs have gone that end with it.
+    StopWithNotWaitedFor,
+    /// The token is written to its file after the start.
+    TokenFileLate,
+    /// The token stays in its file.
+    TokenFileKept,
+    /// Who stops in its quiet time says that it led.
+    QuietHandedOver,
+    /// A candidate that stops while it asks for the key leaves it barred.
+    AskedKeyBarred,
+    /// All candidates ask at once when a lock becomes free.
+    HerdNotSpread,
+    /// A key that is barred is asked for all the time.
+    BarredKeyHammered,
+    /// A reload that changes a lock waits for its term to end by itself.
+    ReloadKeepsTerms,
+    /// A lock that a reload takes out is given back at once.
+    RemovedLockNotWaitedFor,
+    /// A lock is kept when nothing needs it any more.
+    LockKeptUnneeded,
+    /// The key is acquired in whatever state it is, not only in the one that was read.
+    AcquiredWhateverItIs,
+    /// A grant to a session that is gone begins a term.
+    DeadGrantCounts,
+    /// A key that somebody else wrote is no reason for a quiet time.
+    ForeignWriteIsContinued,
+    /// A term whose session is gone goes on with another session.
+    SecondSession,
     /// A failing check lets the time to live run out.
     FailureNotReported,
     /// The end of a process lets the time to live run out.
@@ -283,6 +347,8 @@ defects! {
     ChangesQueueUp,
     /// A catalog that does not know a service any more is not told of it again.
     RegistrationLossIgnored,
+    /// A job that ends takes along what Consul was still to be told.
+    CatalogForgottenAtTheEnd,
     /// A heartbeat that the catalog accepts counts as a registration.
     BeatBeforeRegistration,
     /// Two watches of one service with different tags share what they remember.
@@ -324,6 +390,26 @@ impl Engine {
     pub(crate) fn planted(&self, defect: Defect) -> bool {
         let place = defect as usize;
         self.defects.0[place / 64] & 1 << (place % 64) != 0
+    }
+
+    /// [`Defect::SuspendNotCounted`]: when the earliest timer is late by more than a second, the
+    /// supervisor did not run, and every term is made younger by that.
+    pub(crate) fn forget_suspend(&mut self) {
+        let Some(due) = self.timers.next() else { return };
+        let late = self.now.mono.since(due);
+        if late < core::time::Duration::from_secs(1) {
+            return;
+        }
+        for index in 0..self.locks.len() {
+            let lock = crate::id::LockId(index as u16);
+            let state = &mut self.locks[index];
+            state.confirmed = state.confirmed + late;
+            let deadline = state.demote_at();
+            if self.timers.is_lock_armed(lock, crate::timers::LockTimer::Deadline) {
+                self.timers.arm_lock(lock, crate::timers::LockTimer::Deadline, deadline);
+            }
+            self.settle_lock(lock);
+        }
     }
 
     #[cfg(not(feature = "defects"))]

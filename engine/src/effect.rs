@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Command, Config, Name, Signal};
 use crate::consul::{ConsulFailure, ConsulOp, ConsulRequest, Reading};
 use crate::event::Event;
-use crate::id::{JobId, RequestId, RunId};
-use crate::input::ExitStatus;
+use crate::id::{JobId, LockId, RequestId, RunId};
+use crate::input::{ExitStatus, KeeperPowers};
 use crate::term::LossReason;
+use crate::time::Time;
 
 /// One request to the world.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +64,17 @@ pub enum Effect {
         path: Box<str>,
         /// Its contents; none removes it.
         contents: Option<Box<str>>,
+    },
+    /// Tells the keeper, a process of its own, when everything of a term must be gone at the
+    /// latest, in place of what it was told before; it kills what is not. Starts it when there is
+    /// none. Answered by `Keeper`.
+    Guard {
+        /// The lock.
+        lock: LockId,
+        /// When; `None` when nothing is left that it could be about.
+        until: Option<Time>,
+        /// The jobs of which nothing, and no check, may be left.
+        jobs: Vec<JobId>,
     },
     /// Says that an event was published (telemetry, `steersman events`).
     Published(Event),
@@ -274,6 +286,22 @@ pub enum Message {
         lock: Name,
         /// Why.
         reason: LossReason,
+    },
+    /// The keeper watches over the processes of a term.
+    KeeperReady(KeeperPowers),
+    /// There is no keeper; another try follows.
+    KeeperLost {
+        /// Why.
+        reason: Box<str>,
+    },
+    /// The keeper has killed what was left of a term, because it was late.
+    KeeperKilled {
+        /// The lock.
+        lock: Name,
+        /// How many processes.
+        count: u32,
+        /// How long after the time it was the last of them was gone.
+        after: Duration,
     },
     /// A watched set changed.
     WatchChanged {

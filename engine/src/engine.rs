@@ -13,13 +13,14 @@ use crate::consul::Owner;
 use crate::defect::Defect;
 use crate::effect::{Effect, Level, Message, Record};
 use crate::event::{Code, Event, SignalName, Source};
+use crate::guarding::Keeper;
 use crate::id::{JobId, RequestId, RunId, RunKind};
 use crate::input::Input;
 use crate::limits;
 use crate::lock_state::LockState;
+use crate::lock_state::LossReason;
 use crate::random::{mix, mix_side_by_side};
 use crate::slot::Slot;
-use crate::term::LossReason;
 use crate::time::{Stamp, Time};
 use crate::timers::{Due, GlobalTimer, Timer, Timers};
 use crate::watching::WatchState;
@@ -73,6 +74,8 @@ pub struct Engine {
     pub(crate) locks: Vec<LockState>,
     pub(crate) locks_digest: u64,
     pub(crate) is_catalog_failing: bool,
+    #[serde(default)]
+    pub(crate) keeper: Keeper,
     /// A job has ended since the last look at what is left.
     pub(crate) has_ended_one: bool,
     touched: Vec<JobId>,
@@ -126,6 +129,7 @@ impl Engine {
             locks: Vec::new(),
             locks_digest: 0,
             is_catalog_failing: false,
+            keeper: Keeper::default(),
             has_ended_one: false,
             touched: Vec::new(),
             slots_digest: 0,
@@ -186,7 +190,7 @@ impl Engine {
         mix_side_by_side(&[
             (self.slots_digest, self.timers.digest()),
             (stage, statuses ^ self.watches_digest.rotate_left(17)),
-            (self.locks_digest, mix(self.generation, requests)),
+            (self.locks_digest, mix(self.generation, requests) ^ self.keeper.fingerprint()),
         ])
     }
 
@@ -293,6 +297,7 @@ impl Engine {
                 Owner::Lock(lock) => self.on_key_reply(lock, op.nth, reply),
                 Owner::Session(lock) => self.on_session_reply(lock, op.nth, reply),
             },
+            Input::Keeper(news) => self.on_keeper(news),
             Input::Loaded { config } => self.on_loaded(config),
         }
     }
@@ -341,6 +346,7 @@ impl Engine {
             Due::Global(GlobalTimer::StopBudget) => self.on_stop_budget_spent(),
             Due::Global(GlobalTimer::LastHooks) => self.on_last_hooks_over(),
             Due::Global(GlobalTimer::ForceExit) => self.on_force_exit(),
+            Due::Global(GlobalTimer::Keeper) => self.on_keeper_due(),
             Due::Job(job, Timer::Trigger) => self.on_trigger_timeout(job),
             Due::Job(job, Timer::Due) => self.on_due(job),
             Due::Job(job, Timer::Run) => self.on_run_timeout(job),

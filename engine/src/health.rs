@@ -11,8 +11,8 @@ use crate::event::{Code, Source};
 use crate::id::{JobId, RunId};
 use crate::input::{ExitStatus, Tree};
 use crate::limits;
+use crate::lock_state::LossReason;
 use crate::slot::{Check, Health, Slot};
-use crate::term::LossReason;
 use crate::timers::Timer;
 
 impl Engine {

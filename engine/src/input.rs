@@ -2,13 +2,14 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Signal};
 use crate::consul::{ConsulOp, ConsulReply};
 use crate::event::SignalName;
-use crate::id::{RequestId, RunId};
+use crate::id::{LockId, RequestId, RunId};
 
 /// One fact from the world.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,11 +65,44 @@ pub enum Input {
         /// The answer.
         reply: ConsulReply,
     },
+    /// The keeper says something, or has gone.
+    Keeper(KeeperNews),
     /// The answer to [`crate::Effect::LoadConfig`].
     Loaded {
         /// The configuration, or what is wrong with it.
         config: Result<Box<Config>, Box<str>>,
     },
+}
+
+/// What there is to know of the keeper that [`crate::Effect::Guard`] talks to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeeperNews {
+    /// It runs and knows what it was told.
+    Ready(KeeperPowers),
+    /// It could not be started, or has ended, or does not listen.
+    Lost(Box<str>),
+    /// It has killed what was left of a term.
+    Killed {
+        /// The lock.
+        lock: LockId,
+        /// How many processes.
+        count: u32,
+        /// How long after the time it was told the last of them was gone.
+        after: Duration,
+    },
+}
+
+/// What the system has let the keeper have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeeperPowers {
+    /// It runs before every ordinary process.
+    pub is_realtime: bool,
+    /// Its memory stays in memory.
+    pub is_locked: bool,
+    /// It is not ended when memory runs out.
+    pub is_spared: bool,
 }
 
 /// How a process ended.

@@ -22,9 +22,11 @@ mod engine;
 pub mod event;
 #[cfg(feature = "std")]
 pub mod front;
+mod guarding;
 mod health;
 pub mod id;
 pub mod input;
+mod key_reading;
 pub mod limits;
 mod lock_state;
 mod locking;

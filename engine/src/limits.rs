@@ -52,11 +52,15 @@ pub const HOLD_OFF_MAX: Duration = Duration::from_secs(300);
 /// below a second.
 pub const HERD_SPREAD_NS: u64 = 250_000_000;
 
-/// The flags of a key that was given back in order ("STMN" and a number).
-pub const RELEASED_FLAG: u64 = 0x5354_4D4E_0000_0002;
+/// The flags of a key that was given back in order: "ST", a two, and the floor of its tokens.
+pub const RELEASED_FLAG: u64 = 0x5354 << 48 | 2 << 46;
 
-/// The flags of a key that is held.
-pub const HELD_FLAG: u64 = 0x5354_4D4E_0000_0001;
+/// The flags of a key that is held: "ST", a one, and the floor of its tokens.
+pub const HELD_FLAG: u64 = 0x5354 << 48 | 1 << 46;
+
+/// The part of the flags that is added to Consul's index to make a token. It is zero until Consul
+/// has lost its memory and counts anew.
+pub const FLOOR_MASK: u64 = (1 << 46) - 1;
 
 /// The longest summary of a watch in a variable: half of what Linux takes for one (128 KiB).
 pub const SUMMARY_BYTES: usize = 64 * 1024;
@@ -84,3 +88,14 @@ pub const WATCH_SPACING: Duration = Duration::from_millis(100);
 
 /// The wait between two tries to renew a lock, as the check of its figures counts it.
 pub const LOCK_RETRY_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a lock that requires a keeper is held without one: it is there again in milliseconds
+/// unless something is wrong.
+pub const KEEPER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// After a keeper was lost, or could not be started: the first and the longest wait.
+pub const KEEPER_BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(30));
+
+/// A keeper that has lived so long was no failure: the wait after it begins at the first again.
+pub const KEEPER_STEADY: Duration = Duration::from_secs(60);

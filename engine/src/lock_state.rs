@@ -1,11 +1,13 @@
 //! What the engine knows about one lock.
 
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Lock;
+use crate::config::{Lock, Takeover};
 use crate::id::LockId;
+use crate::limits;
 use crate::random::mix;
 use crate::time::Time;
 
@@ -49,6 +51,46 @@ pub(crate) struct Seen {
     pub(crate) session: Option<Box<str>>,
     pub(crate) modified: u64,
     pub(crate) is_released: bool,
+    /// Whether it was written by something that is not a supervisor.
+    #[serde(default)]
+    pub(crate) is_foreign: bool,
+    /// What is added to its index to make a token.
+    #[serde(default)]
+    pub(crate) floor: u64,
+}
+
+/// Why a term ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LossReason {
+    /// No renewal was answered in time.
+    Deadline,
+    /// Consul does not know the session any more.
+    SessionGone,
+    /// The key is not held by this session any more.
+    KeyGone,
+    /// The job that has to be healthy was not, for too long.
+    Unhealthy,
+    /// Maintenance, a reload, or nothing needs the lock any more.
+    GivenUp,
+    /// The supervisor stops.
+    Stopping,
+    /// It requires a keeper, and there is none.
+    Unguarded,
+}
+
+impl LossReason {
+    /// Tells whether the term was given up on purpose.
+    pub const fn is_wanted(self) -> bool {
+        match self {
+            LossReason::GivenUp | LossReason::Stopping => true,
+            LossReason::Deadline
+            | LossReason::SessionGone
+            | LossReason::KeyGone
+            | LossReason::Unhealthy
+            | LossReason::Unguarded => false,
+        }
+    }
 }
 
 /// One lock's state.
@@ -67,10 +109,20 @@ pub(crate) struct LockState {
     pub(crate) session_nth: u32,
     pub(crate) index: u64,
     pub(crate) seen: Option<Seen>,
-    /// The fencing token: `ModifyIndex` of the granting transaction.
+    /// The fencing token: `ModifyIndex` of the granting transaction, and the floor.
     pub(crate) token: u64,
+    /// What is added to the index to make a token: the highest token that was known when Consul
+    /// had lost its memory and counted anew.
+    #[serde(default)]
+    pub(crate) floor: u64,
+    /// The highest token known, of whomever.
+    #[serde(default)]
+    pub(crate) highest: u64,
     /// The highest index at which another holder was seen: proof that the catalog remembers.
     pub(crate) proof: u64,
+    /// How long to keep quiet if what was asked for is granted; none once that has been kept.
+    #[serde(default)]
+    pub(crate) quiet: Duration,
     pub(crate) attempt: u32,
     /// Terms in a row that were lost.
     pub(crate) losses: u32,
@@ -82,6 +134,16 @@ pub(crate) struct LockState {
     /// Whether a term was lost and the lock is not stood for again.
     #[serde(default)]
     pub(crate) is_spent: bool,
+    /// Whether the term that is being ended had begun: jobs that stop with the lock stop with it,
+    /// and nobody is at work any more when they have gone.
+    #[serde(default)]
+    pub(crate) has_led: bool,
+    /// Until when the keeper lets the processes of the term live.
+    #[serde(default)]
+    pub(crate) guard: Option<Time>,
+    /// Whether the term begins as soon as there is a keeper.
+    #[serde(default)]
+    pub(crate) awaits_keeper: bool,
     /// What takes its place after a reload.
     pub(crate) successor: Option<Lock>,
     /// Whether a reload took it out.
@@ -104,13 +166,19 @@ impl LockState {
             index: 0,
             seen: None,
             token: 0,
+            floor: 0,
+            highest: 0,
             proof: 0,
+            quiet: Duration::ZERO,
             attempt: 0,
             losses: 0,
             led_since: Time(0),
             is_jeopardy: false,
             is_due: false,
             is_spent: false,
+            has_led: false,
+            guard: None,
+            awaits_keeper: false,
             successor: None,
             is_removed: false,
             hash: 0,
@@ -119,8 +187,17 @@ impl LockState {
 
     /// Puts a definition in place as if it were new; requests keep counting.
     pub(crate) fn renew(&mut self, spec: Lock) {
-        let (key_nth, session_nth, hash) = (self.key_nth, self.session_nth, self.hash);
-        *self = LockState { key_nth, session_nth, hash, ..LockState::new(spec) };
+        let (key_nth, session_nth) = (self.key_nth, self.session_nth);
+        let (highest, hash) = (self.highest, self.hash);
+        *self = LockState { key_nth, session_nth, highest, hash, ..LockState::new(spec) };
+    }
+
+    /// The floor of the tokens from now on: the one of the terms before, unless Consul counts from
+    /// anew and the next token would not be the highest.
+    pub(crate) fn next_floor(&self) -> u64 {
+        let (floor, modified) = self.seen.as_ref().map_or((0, 0), |it| (it.floor, it.modified));
+        let is_higher = floor.saturating_add(self.index.max(modified)) >= self.highest;
+        if is_higher { floor } else { self.highest }
     }
 
     pub(crate) fn is_holding(&self) -> bool {
@@ -128,6 +205,35 @@ impl LockState {
             Standing::Quiet | Standing::Leading | Standing::Demoting => true,
             Standing::Idle | Standing::Candidate | Standing::Vacating => false,
         }
+    }
+
+    /// How long a new holder keeps quiet (inequality I3): not at all when it can see that Consul
+    /// remembers the holder before, else as long as that holder may still be at work.
+    pub(crate) fn quiet_time(&self) -> Duration {
+        let seen = self.seen.as_ref();
+        let is_handed_over = seen.is_some_and(|seen| seen.is_released);
+        let is_continued = self.proof > 0 && seen.is_some_and(|seen| seen.modified > self.proof);
+        match self.spec.takeover {
+            Takeover::After(quiet) => quiet,
+            Takeover::Auto if is_handed_over || is_continued => Duration::ZERO,
+            Takeover::Auto => longest_old_term(&self.spec),
+        }
+    }
+
+    /// Tells whether whoever comes next may begin at once when this supervisor lets go in order: it
+    /// led, or it could have begun at once itself.
+    ///
+    /// Who still keeps quiet must not hand over: its predecessor may be at work. Its session goes
+    /// without a release, and the lock delay bars the key for at least as long (inequality I2).
+    pub(crate) fn is_fit_to_release(&self, was_holding: bool) -> bool {
+        let may_have_it = self.key_flight == Some(KeyFlight::Acquire);
+        if was_holding { self.has_led } else { may_have_it && self.quiet.is_zero() }
+    }
+
+    /// Tells whether a term that is granted now could not begin on the strength of the last
+    /// renewal: it would end at once, and its key were barred.
+    pub(crate) fn is_too_old_at(&self, now: Time) -> bool {
+        now + self.spec.request_timeout >= self.demote_at()
     }
 
     /// When the jobs of the lock must begin to stop.
@@ -147,13 +253,28 @@ impl LockState {
             | u64::from(self.is_removed) << 15
             | u64::from(self.is_spent) << 16
             | u64::from(self.is_due) << 17
+            | u64::from(self.has_led) << 18
+            | u64::from(self.awaits_keeper) << 19
+            | u64::from(!self.quiet.is_zero()) << 20
             | u64::from(lock.0) << 48;
         let mut hash = mix(flags, self.confirmed.0);
         hash = mix(hash, self.sent.0 ^ self.led_since.0.rotate_left(32));
         hash = mix(hash, u64::from(self.key_nth) | u64::from(self.session_nth) << 32);
         hash = mix(hash, u64::from(self.attempt) | u64::from(self.losses) << 32);
         hash = mix(hash, self.index ^ self.token.rotate_left(32));
+        hash = mix(hash, self.floor ^ self.highest.rotate_left(32));
         let seen = self.seen.as_ref().map_or(0, |seen| seen.modified);
-        mix(hash, self.proof ^ seen.rotate_left(32))
+        hash = mix(hash, self.proof ^ seen.rotate_left(32));
+        mix(hash, self.guard.map_or(0, |until| until.0 | 1))
     }
+}
+
+/// f·(A + P + g + κ) of the inequalities, rounded up to the millisecond, in integers.
+fn longest_old_term(spec: &Lock) -> Duration {
+    let sum = spec.demote_after + spec.stop_timeout + spec.max_pause + limits::KILL_LATENCY;
+    let million = 1_000_000u128;
+    let drift = u128::from(spec.max_drift_ppm).min(500_000);
+    let nanos = sum.as_nanos() * (million + drift) / (million - drift);
+    let millis = u64::try_from(nanos / 1_000_000 + 1).unwrap_or(u64::MAX);
+    Duration::from_millis(millis)
 }

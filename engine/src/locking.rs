@@ -7,22 +7,20 @@
 //! the key is held or barred.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::config::{Lock, Takeover};
-use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Entry, Owner};
+use crate::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Owner};
 use crate::defect::Defect;
 use crate::effect::{Effect, Level, Message};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
 use crate::id::LockId;
 use crate::limits;
-use crate::lock_state::{KeyFlight, LockState, Seen, SessionFlight, Standing};
+use crate::lock_state::LossReason;
+use crate::lock_state::{KeyFlight, LockState, SessionFlight, Standing};
 use crate::random;
 use crate::random::mix;
 use crate::registration::catalog_delay;
-use crate::term::LossReason;
 use crate::timers::LockTimer;
 
 impl Engine {
@@ -53,6 +51,7 @@ impl Engine {
             }
             LockTimer::Grace => self.demote(lock, LossReason::Unhealthy),
             LockTimer::Patience => self.give_up_standing(lock),
+            LockTimer::Unguarded => self.demote(lock, LossReason::Unguarded),
         }
         self.settle_lock(lock);
     }
@@ -87,17 +86,25 @@ impl Engine {
         if state.session.is_some() {
             self.read_key(lock);
         } else if state.session_flight.is_none() {
-            let spec = &state.spec;
-            let request = ConsulRequest::SessionCreate {
-                name: spec.name.clone(),
-                ttl: spec.ttl,
-                lock_delay: spec.lock_delay,
-            };
-            self.send_session(lock, SessionFlight::Create, request);
+            self.ask_for_session(lock);
         }
     }
 
+    fn ask_for_session(&mut self, lock: LockId) {
+        let Some(LockState { spec, .. }) = self.lock_state(lock) else { return };
+        let request = ConsulRequest::SessionCreate {
+            name: spec.name.clone(),
+            ttl: spec.ttl,
+            lock_delay: spec.lock_delay,
+        };
+        self.send_session(lock, SessionFlight::Create, request);
+    }
+
     fn renew(&mut self, lock: LockId) {
+        if self.planted(Defect::RenewalWaitsForCheck) && self.is_checked(lock) {
+            let at = self.now.mono + limits::WATCH_SPACING;
+            return self.timers.arm_lock(lock, LockTimer::Renew, at);
+        }
         let Some(state) = self.lock_mut(lock) else { return };
         let Some(session) = state.session.clone() else { return };
         if state.session_flight.is_none() && state.standing != Standing::Vacating {
@@ -106,15 +113,18 @@ impl Engine {
         }
     }
 
-    fn read_key(&mut self, lock: LockId) {
+    pub(crate) fn read_key(&mut self, lock: LockId) {
         let Some(state) = self.lock_mut(lock) else { return };
         if state.key_flight.is_some() {
             return;
         }
         let index = state.index;
+        let is_lazy = self.planted(Defect::KeyReadSeldom);
+        let Some(state) = self.lock_mut(lock) else { return };
         // A holder must hear within its quiet successor's patience that its key was deleted, also
         // when an answer gets lost.
         let longest = match state.standing {
+            Standing::Quiet | Standing::Leading if is_lazy => limits::WATCH_WAIT,
             Standing::Quiet | Standing::Leading => state.spec.renew_every.min(limits::WATCH_WAIT),
             Standing::Idle | Standing::Candidate | Standing::Demoting | Standing::Vacating => {
                 limits::WATCH_WAIT
@@ -127,7 +137,10 @@ impl Engine {
 
     /// The quiet time is over: reads the key once more before anything starts. An operator may have
     /// deleted it, and a renewal of the session does not tell.
-    fn confirm_key(&mut self, lock: LockId) {
+    pub(crate) fn confirm_key(&mut self, lock: LockId) {
+        if self.planted(Defect::QuietNotConfirmed) {
+            return self.begin_term(lock);
+        }
         let Some(state) = self.lock_mut(lock) else { return };
         if state.standing != Standing::Quiet {
             return;
@@ -139,14 +152,26 @@ impl Engine {
         self.read_key(lock);
     }
 
-    fn acquire(&mut self, lock: LockId) {
+    pub(crate) fn acquire(&mut self, lock: LockId) {
+        let now = self.now.mono;
+        let is_blind = self.planted(Defect::AcquiredWhateverItIs);
+        let is_forgetful = self.planted(Defect::TokensCountAnew);
         let Some(state) = self.lock_mut(lock) else { return };
         let Some(session) = state.session.clone() else { return };
         if state.key_flight.is_some() || state.standing != Standing::Candidate {
             return;
         }
+        if state.is_too_old_at(now) {
+            return self.stand_later(lock);
+        }
         let value = state.spec.value.clone().unwrap_or_default();
-        let request = ConsulRequest::Acquire { key: state.spec.key.clone(), session, value };
+        let modified = (!is_blind).then(|| state.seen.as_ref().map_or(0, |seen| seen.modified));
+        // An earlier try whose answer is open may still be granted, on what was read before it.
+        state.quiet = state.quiet.max(state.quiet_time());
+        let key = state.spec.key.clone();
+        let floor = if is_forgetful { 0 } else { state.next_floor() };
+        state.floor = floor;
+        let request = ConsulRequest::Acquire { key, session, modified, floor, value };
         self.send_key(lock, KeyFlight::Acquire, request, Duration::ZERO);
     }
 
@@ -214,12 +239,14 @@ impl Engine {
     fn on_session(&mut self, lock: LockId, id: Box<str>) {
         self.note_catalog_works();
         let now = self.now.mono;
+        let is_wrong = self.planted(Defect::TermAgeFromTheAnswer);
+        let is_repeated = self.planted(Defect::SecondSession);
         let Some(state) = self.lock_mut(lock) else { return };
         state.session = Some(id);
-        state.confirmed = state.sent;
+        state.confirmed = if is_wrong { now } else { state.sent };
         state.attempt = 0;
         let next = now + state.spec.renew_every;
-        let is_wanted = state.standing == Standing::Candidate;
+        let is_wanted = state.standing == Standing::Candidate || is_repeated;
         self.timers.arm_lock(lock, LockTimer::Renew, next);
         if is_wanted {
             self.read_key(lock);
@@ -230,16 +257,27 @@ impl Engine {
 
     fn on_renewed(&mut self, lock: LockId) {
         self.note_catalog_works();
+        let now = self.now.mono;
+        let is_wrong = self.planted(Defect::TermAgeFromTheAnswer);
         let Some(state) = self.lock_mut(lock) else { return };
-        state.confirmed = state.sent;
-        state.is_jeopardy = false;
+        state.confirmed = if is_wrong { now } else { state.sent };
+        let was_jeopardy = core::mem::replace(&mut state.is_jeopardy, false);
         state.attempt = 0;
+        // Consul answers again. The answer of a reading from before may be lost for good, and its
+        // patience is long.
+        let is_deaf = was_jeopardy && state.standing == Standing::Candidate;
+        let is_deaf = is_deaf && state.key_flight == Some(KeyFlight::Read);
         let next = state.sent + state.spec.renew_every;
         let deadline = matches!(state.standing, Standing::Quiet | Standing::Leading)
             .then(|| state.demote_at());
         self.timers.arm_lock(lock, LockTimer::Renew, next);
         if let Some(deadline) = deadline {
             self.timers.arm_lock(lock, LockTimer::Deadline, deadline);
+            self.guard(lock);
+        }
+        if let Some(state) = self.lock_mut(lock).filter(|_| is_deaf) {
+            state.key_flight = None;
+            self.read_key(lock);
         }
     }
 
@@ -260,8 +298,9 @@ impl Engine {
         // Renewals are repeated quickly: the figures of the lock allow for a second between two
         // tries.
         let pause = Duration::from_nanos(500_000_000 + random::below(seed, key, 500_000_000));
-        let is_first = matches!(state.standing, Standing::Quiet | Standing::Leading)
-            && !core::mem::replace(&mut state.is_jeopardy, true);
+        let was_jeopardy = core::mem::replace(&mut state.is_jeopardy, true);
+        let is_first =
+            matches!(state.standing, Standing::Quiet | Standing::Leading) && !was_jeopardy;
         self.timers.arm_lock(lock, LockTimer::Renew, now + pause);
         if is_first {
             self.publish(Code::Jeopardy, Source::Lock(lock));
@@ -273,10 +312,20 @@ impl Engine {
         if self.planted(Defect::SessionLossIgnored) {
             return self.on_renewed(lock);
         }
+        let is_credulous = self.planted(Defect::DeadGrantCounts);
+        let is_repeated = self.planted(Defect::SecondSession);
         let Some(state) = self.lock_mut(lock) else { return };
         state.session = None;
         match state.standing {
-            Standing::Candidate => self.stand(lock),
+            Standing::Leading if is_repeated => self.ask_for_session(lock),
+            Standing::Candidate => {
+                // What it asked for with that session is worth nothing, even if it was granted.
+                state.key_flight = state.key_flight.filter(|_| is_credulous);
+                state.quiet = Duration::ZERO;
+                // Perhaps Consul has forgotten everything: an old index would wait in vain.
+                state.index = 0;
+                self.stand(lock);
+            }
             Standing::Quiet | Standing::Leading => self.demote(lock, LossReason::SessionGone),
             Standing::Idle | Standing::Demoting | Standing::Vacating => {}
         }
@@ -296,7 +345,7 @@ impl Engine {
             (KeyFlight::Acquire, ConsulReply::Acquired { token: Some(token) }) => {
                 self.on_acquired(lock, token);
             }
-            (KeyFlight::Acquire, ConsulReply::Acquired { token: None }) => self.stand_later(lock),
+            (KeyFlight::Acquire, ConsulReply::Acquired { token: None }) => self.on_refused(lock),
             (KeyFlight::Release, ConsulReply::Done) => self.on_key_released(lock),
             (KeyFlight::Release, _) => self.destroy_session(lock),
             (_, ConsulReply::Failed(failure)) => {
@@ -308,10 +357,18 @@ impl Engine {
         self.settle_lock(lock);
     }
 
+    fn on_refused(&mut self, lock: LockId) {
+        if let Some(state) = self.lock_mut(lock) {
+            state.quiet = Duration::ZERO;
+        }
+        self.stand_later(lock);
+    }
+
     /// Looks again after a while: the key is barred, somebody was quicker, or the answer is open.
-    fn stand_later(&mut self, lock: LockId) {
+    pub(crate) fn stand_later(&mut self, lock: LockId) {
         let (seed, now) = (self.seed, self.now.mono);
         let is_wasteful = self.planted(Defect::SessionPerTry);
+        let is_hammering = self.planted(Defect::BarredKeyHammered);
         let Some(state) = self.lock_mut(lock) else { return };
         if is_wasteful {
             state.session = None;
@@ -320,6 +377,7 @@ impl Engine {
         state.attempt = state.attempt.saturating_add(1);
         let key = mix(u64::from(lock.0) | 4 << 60, u64::from(state.key_nth));
         let delay = catalog_delay(seed, key, state.attempt.min(4));
+        let delay = if is_hammering { Duration::from_millis(10) } else { delay };
         // Who does not stand only listens, and stands when its time has come.
         let next = match state.standing {
             Standing::Idle => LockTimer::Read,
@@ -332,95 +390,34 @@ impl Engine {
         self.timers.arm_lock(lock, next, now + delay);
     }
 
-    fn on_key_read(&mut self, lock: LockId, index: u64, entries: Vec<Entry>) {
-        self.note_catalog_works();
-        let now = self.now.mono;
-        let Some(state) = self.lock_mut(lock) else { return };
-        state.index = if index < state.index { 0 } else { index.max(1) };
-        let entry = entries.into_iter().find(|entry| entry.key == state.spec.key);
-        let before = state.seen.take();
-        let holder = entry.as_ref().and_then(|entry| entry.session.clone());
-        let modified = entry.as_ref().map_or(0, |entry| entry.modified);
-        let is_released = entry.as_ref().is_some_and(|entry| entry.flags == limits::RELEASED_FLAG);
-        state.seen = Some(Seen { session: holder.clone(), modified, is_released });
-        let is_ours = holder.is_some() && holder == state.session;
-        let is_due = core::mem::take(&mut state.is_due);
-        if holder.is_some() && !is_ours {
-            state.proof = state.proof.max(modified);
-        } else if entry.is_none() {
-            // Deleted, or never there: who held it may still be at work, and nothing bars the key.
-            state.proof = 0;
-        }
-        let was_held = before.as_ref().is_some_and(|seen| seen.session.is_some());
-        let is_other = holder.is_some()
-            && !is_ours
-            && before.as_ref().is_none_or(|seen| seen.session != holder);
-        if is_other && let Some(entry) = entry {
-            self.observe(lock, &entry);
-        }
-        let standing = self.lock_state(lock).map(|state| state.standing);
-        match standing {
-            Some(Standing::Candidate) if is_ours => self.on_acquired(lock, modified),
-            Some(Standing::Candidate) if holder.is_none() && was_held => {
-                let delay = self.herd_delay(lock);
-                self.timers.arm_lock(lock, LockTimer::Stand, now + delay);
-            }
-            Some(Standing::Candidate) if holder.is_none() => self.acquire(lock),
-            Some(Standing::Candidate) => self.read_on(lock),
-            Some(Standing::Quiet) if is_ours && is_due => {
-                self.read_on(lock);
-                self.begin_term(lock);
-            }
-            Some(Standing::Quiet | Standing::Leading) if is_ours => self.read_on(lock),
-            Some(Standing::Quiet | Standing::Leading)
-                if self.planted(Defect::SessionLossIgnored) =>
-            {
-                self.read_on(lock);
-            }
-            Some(Standing::Quiet | Standing::Leading) => self.demote(lock, LossReason::KeyGone),
-            Some(Standing::Idle) => self.read_on(lock),
-            Some(Standing::Demoting | Standing::Vacating) | None => {}
-        }
-    }
-
-    /// Reads the key again, blocking; never in a busy loop.
-    fn read_on(&mut self, lock: LockId) {
-        let at = self.now.mono + limits::WATCH_SPACING;
-        self.timers.arm_lock(lock, LockTimer::Read, at);
-    }
-
-    /// Spreads the candidates of one lock when it becomes free: all of them hear it at once.
-    fn herd_delay(&mut self, lock: LockId) -> Duration {
-        let seed = self.seed;
-        let Some(state) = self.lock_mut(lock) else { return Duration::ZERO };
-        state.index = 0;
-        let session = state.session.as_deref().unwrap_or("");
-        let key = session.bytes().fold(5 << 60, |key, byte| mix(key, u64::from(byte)));
-        Duration::from_nanos(random::below(seed, key, limits::HERD_SPREAD_NS))
-    }
-
     /// The lock is granted: its term begins, perhaps with a quiet time.
-    fn on_acquired(&mut self, lock: LockId, token: u64) {
+    pub(crate) fn on_acquired(&mut self, lock: LockId, index: u64) {
         self.note_catalog_works();
         let now = self.now.mono;
+        let is_trusting = self.planted(Defect::ContinuityAssumed);
         let Some(state) = self.lock_mut(lock) else { return };
         if state.standing != Standing::Candidate {
             return;
         }
         state.standing = Standing::Quiet;
+        state.has_led = false;
+        state.is_jeopardy = false;
+        let token = state.floor.saturating_add(index);
         state.token = token;
+        state.highest = state.highest.max(token);
         state.attempt = 0;
         state.index = 0;
-        let quiet = quiet_time(state);
+        let (quiet, proof) = (state.quiet, state.proof);
         let deadline = state.demote_at();
         let name = state.spec.name.clone();
         self.timers.stop_lock(lock, LockTimer::Stand);
         self.timers.stop_lock(lock, LockTimer::Patience);
         self.timers.arm_lock(lock, LockTimer::Deadline, deadline);
         self.log(Level::Info, None, Message::LockGranted { lock: name, token, quiet });
+        self.guard(lock);
         self.renew(lock);
         self.read_on(lock);
-        if quiet.is_zero() || self.planted(Defect::NoQuietTime) {
+        if quiet.is_zero() || self.planted(Defect::NoQuietTime) || is_trusting && proof > 0 {
             self.begin_term(lock);
         } else {
             self.timers.arm_lock(lock, LockTimer::Quiet, now + quiet);
@@ -449,29 +446,6 @@ impl Engine {
             && self.lock_state(lock).is_some_and(|state| !state.is_spent)
             && (jobs.is_empty() || jobs.iter().any(is_needed))
     }
-}
-
-/// How long a new holder keeps quiet (inequality I3): not at all when it can see that Consul
-/// remembers the holder before, else as long as that holder may still be at work.
-fn quiet_time(state: &LockState) -> Duration {
-    let seen = state.seen.as_ref();
-    let is_handed_over = seen.is_some_and(|seen| seen.is_released);
-    let is_continued = state.proof > 0 && seen.is_some_and(|seen| seen.modified > state.proof);
-    match state.spec.takeover {
-        Takeover::After(quiet) => quiet,
-        Takeover::Auto if is_handed_over || is_continued => Duration::ZERO,
-        Takeover::Auto => longest_old_term(&state.spec),
-    }
-}
-
-/// f·(A + P + g + κ) of the inequalities, rounded up to the millisecond, in integers.
-fn longest_old_term(spec: &Lock) -> Duration {
-    let sum = spec.demote_after + spec.stop_timeout + spec.max_pause + limits::KILL_LATENCY;
-    let million = 1_000_000u128;
-    let drift = u128::from(spec.max_drift_ppm).min(500_000);
-    let nanos = sum.as_nanos() * (million + drift) / (million - drift);
-    let millis = u64::try_from(nanos / 1_000_000 + 1).unwrap_or(u64::MAX);
-    Duration::from_millis(millis)
 }
 
 fn overdue() -> ConsulReply {

@@ -165,7 +165,7 @@ impl Engine {
             return;
         }
         let Some(wanted) = self.wanted_registration(job, slot) else {
-            if slot.catalog.may_be_there() {
+            if slot.catalog.may_be_there() && !self.is_named_again(slot) {
                 let service = self.service_id(&slot.spec.name);
                 self.send(job, Flight::Deregister, ConsulRequest::Deregister { service });
             }
@@ -194,6 +194,12 @@ impl Engine {
             let request = ConsulRequest::Report { check: wanted.check, status, output };
             self.send(job, Flight::Report { version }, request);
         }
+    }
+
+    /// Tells whether a job that was removed has come back: its service is that one's by now.
+    fn is_named_again(&self, slot: &Slot) -> bool {
+        let is_same = |other: &Slot| other.in_use && other.spec.name == slot.spec.name;
+        !slot.in_use && self.slots.iter().any(is_same)
     }
 
     /// Gives what Consul should hold for a job; none when nothing.
@@ -394,7 +400,9 @@ impl Engine {
         let latest = self.latest_end(job);
         let now = self.now.mono;
         let until = (now + limits::DEREGISTER_MAX.min(budget / 2)).min(latest);
-        let signal_at = (now + limits::WITHDRAW_MAX.min(budget / 4)).min(until);
+        // The process is to have most of the time that is left, be that the budget or a lock's.
+        let room = latest.since(now).min(budget);
+        let signal_at = (now + limits::WITHDRAW_MAX.min(room / 4)).min(until);
         if let Some(slot) = self.slot_mut(job) {
             slot.catalog.until = until;
         }

@@ -59,6 +59,7 @@ impl Engine {
 
     fn rewire(&mut self) {
         self.wiring = Arc::new(Wiring::new(&self.slots, &self.config.watches, &self.locks));
+        self.renew_guards();
     }
 
     fn add_slot(&mut self, spec: Arc<Job>) -> JobId {

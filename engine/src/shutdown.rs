@@ -8,9 +8,9 @@ use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
 use crate::id::JobId;
 use crate::limits;
+use crate::lock_state::LossReason;
 use crate::slot::{Life, Process, Successor};
 use crate::stop::KILLED_STATUS;
-use crate::term::LossReason;
 use crate::timers::GlobalTimer;
 
 impl Engine {

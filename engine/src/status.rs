@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Name;
 use crate::engine::Stage;
 use crate::id::JobId;
-use crate::input::ExitStatus;
+use crate::input::{ExitStatus, KeeperPowers};
 use crate::lock_state::{LockState, Standing};
 use crate::slot::{Health, Life, Outcome, Process, Slot};
 use crate::timers::Timer;
@@ -30,6 +30,9 @@ pub struct Status {
     /// The locks of the configuration.
     #[serde(default)]
     pub locks: Vec<LockStatus>,
+    /// What the keeper has, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper: Option<KeeperPowers>,
     /// The watches of the configuration.
     #[serde(default)]
     pub watches: Vec<WatchStatus>,
@@ -46,6 +49,10 @@ pub struct LockStatus {
     pub token: Option<u64>,
     /// Whether a renewal failed and it may be lost.
     pub jeopardy: bool,
+    /// Whether a keeper would kill the processes of its term in time if the supervisor did not;
+    /// none when there is no term, or no keeper is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarded: Option<bool>,
 }
 
 /// Where one is with a lock.
@@ -146,6 +153,7 @@ impl crate::Engine {
             stopping: matches!(self.stage, Stage::Stopping { .. } | Stage::Over),
             catalog_failing: self.is_catalog_failing,
             locks: self.lock_statuses(),
+            keeper: self.keeper.powers(),
             watches: self.watch_statuses(),
         }
     }
@@ -164,6 +172,7 @@ impl crate::Engine {
             },
             token: lock.is_holding().then_some(lock.token),
             jeopardy: lock.is_jeopardy,
+            guarded: lock.guard.map(|_| self.keeper.is_ready()),
         };
         in_use.map(status).collect()
     }

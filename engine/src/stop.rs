@@ -299,6 +299,10 @@ impl Engine {
 
     fn end_as(&mut self, job: JobId, outcome: Outcome) {
         self.timers.stop_all(job);
+        if self.planted(Defect::CatalogForgottenAtTheEnd) {
+            self.timers.stop(job, Timer::Catalog);
+            self.timers.stop(job, Timer::CatalogReply);
+        }
         self.end_checks(job);
         let Some(slot) = self.slot_mut(job) else { return };
         if slot.is_ended() {

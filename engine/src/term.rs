@@ -5,50 +5,19 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-
 use crate::consul::{ConsulRequest, Entry};
 use crate::defect::Defect;
 use crate::effect::{Effect, Level, Message};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
 use crate::id::{JobId, LockId};
+use crate::key_reading::floor_of;
 use crate::limits;
+pub use crate::lock_state::LossReason;
 use crate::lock_state::{KeyFlight, LockState, SessionFlight, Standing};
 use crate::slot::{Check, Life, Process, Successor};
 use crate::timers::LockTimer;
 use crate::variable;
-
-/// Why a term ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum LossReason {
-    /// No renewal was answered in time.
-    Deadline,
-    /// Consul does not know the session any more.
-    SessionGone,
-    /// The key is not held by this session any more.
-    KeyGone,
-    /// The job that has to be healthy was not, for too long.
-    Unhealthy,
-    /// Maintenance, a reload, or nothing needs the lock any more.
-    GivenUp,
-    /// The supervisor stops.
-    Stopping,
-}
-
-impl LossReason {
-    /// Tells whether the term was given up on purpose.
-    pub const fn is_wanted(self) -> bool {
-        match self {
-            LossReason::GivenUp | LossReason::Stopping => true,
-            LossReason::Deadline
-            | LossReason::SessionGone
-            | LossReason::KeyGone
-            | LossReason::Unhealthy => false,
-        }
-    }
-}
 
 impl Engine {
     /// The quiet time is over: the jobs of the lock start.
@@ -64,7 +33,12 @@ impl Engine {
         if now >= state.demote_at() && !is_careless {
             return self.demote(lock, LossReason::Deadline);
         }
+        if self.awaits_keeper(lock) {
+            return;
+        }
+        let Some(state) = self.lock_mut(lock) else { return };
         state.standing = Standing::Leading;
+        state.quiet = core::time::Duration::ZERO;
         state.led_since = now;
         let token = if is_forged { 1 } else { state.token };
         let name = state.spec.name.clone();
@@ -74,13 +48,26 @@ impl Engine {
         self.set_variable(token_name, Some(format!("{token}").into()));
         let until_name = variable::of_job("CONTAINERPILOT_LOCK", &name, "TERM_UNTIL");
         self.set_variable(until_name, Some(format!("{until_ms}").into()));
-        self.put_token(lock, Some(format!("{token}\n").into()));
+        let contents: Box<str> = format!("{token}\n").into();
+        if !self.planted(Defect::TokenFileLate) {
+            self.put_token(lock, Some(contents.clone()));
+        }
         let holder = variable::of_job("CONTAINERPILOT_LOCK", &name, "HOLDER");
         self.set_variable(holder, Some(value));
         self.log(Level::Info, None, Message::LockHeld { lock: name, token });
         self.publish(Code::Acquired, Source::Lock(lock));
+        let is_hasty = self.planted(Defect::GuardAfterStart);
+        if !is_hasty {
+            self.begin_guard(lock);
+        }
         for job in self.wiring.held_jobs(lock).to_vec() {
             self.begin_job(job);
+        }
+        if is_hasty {
+            self.begin_guard(lock);
+        }
+        if self.planted(Defect::TokenFileLate) {
+            self.put_token(lock, Some(contents));
         }
         self.watch_health(lock);
     }
@@ -100,7 +87,8 @@ impl Engine {
         self.set_variable(variable, Some(value.into()));
         if !state_is_holding(self.lock_state(lock)) {
             let variable = variable::of_job("CONTAINERPILOT_LOCK", &name, "TOKEN");
-            self.set_variable(variable, Some(format!("{}", entry.modified).into()));
+            let token = floor_of(entry).saturating_add(entry.modified);
+            self.set_variable(variable, Some(format!("{token}").into()));
         }
         self.publish(Code::Observed, Source::Lock(lock));
     }
@@ -108,6 +96,9 @@ impl Engine {
     /// Looks at the age of every term before anything else: after a pause other timers are due as
     /// well, and none of them may start what must not run any more.
     pub(crate) fn check_lock_ages(&mut self) {
+        if self.planted(Defect::SuspendNotCounted) {
+            self.forget_suspend();
+        }
         if self.planted(Defect::LockAgeSeenLate) {
             return;
         }
@@ -144,15 +135,18 @@ impl Engine {
             Standing::Idle | Standing::Demoting | Standing::Vacating => return,
         };
         state.standing = Standing::Demoting;
+        state.has_led = was_leading;
         state.is_jeopardy = false;
         state.is_due = false;
+        state.awaits_keeper = false;
         let limit = state.demote_at().min(now) + state.spec.stop_timeout;
         let is_good_term = now.since(state.led_since) > state.spec.hold_off;
         state.losses = if was_leading && is_good_term { 1 } else { state.losses.saturating_add(1) };
         state.is_spent =
             was_leading && !state.spec.stands_again && !reason.is_wanted() && !is_stubborn;
         let name = state.spec.name.clone();
-        for timer in [LockTimer::Deadline, LockTimer::Quiet, LockTimer::Grace] {
+        for timer in [LockTimer::Deadline, LockTimer::Quiet, LockTimer::Grace, LockTimer::Unguarded]
+        {
             self.timers.stop_lock(lock, timer);
         }
         let level = if reason.is_wanted() { Level::Info } else { Level::Warn };
@@ -161,7 +155,7 @@ impl Engine {
         for job in self.wiring.held_jobs(lock).to_vec() {
             self.end_held_job(job, limit);
         }
-        if was_leading {
+        if was_leading && !self.planted(Defect::StopWithIgnored) {
             for job in self.wiring.bound_jobs(lock).to_vec() {
                 self.end_held_job(job, limit);
             }
@@ -219,6 +213,12 @@ impl Engine {
         }
     }
 
+    /// Tells whether a check of a job that needs a lock is under way.
+    pub(crate) fn is_checked(&self, lock: LockId) -> bool {
+        let held = self.wiring.held_jobs(lock).iter();
+        held.filter_map(|job| self.slot(*job)).any(|slot| slot.check != Check::Idle)
+    }
+
     /// Gives the lock back when everything of its jobs has gone.
     pub(crate) fn check_vacant(&mut self, lock: LockId) {
         let is_gone = |job: &JobId| {
@@ -227,10 +227,16 @@ impl Engine {
                 is_over && slot.process == Process::None && slot.check == Check::Idle
             })
         };
-        let is_demoting =
-            self.lock_state(lock).is_some_and(|state| state.standing == Standing::Demoting);
+        let Some(state) = self.lock_state(lock) else { return };
+        let is_demoting = state.standing == Standing::Demoting;
         let is_hasty = self.planted(Defect::LockReleasedTooEarly);
-        let mut jobs = self.wiring.held_jobs(lock).iter().chain(self.wiring.bound_jobs(lock));
+        // A term that had not begun stops nothing but its own jobs, and waits for nothing else.
+        let has_led = state.has_led || self.planted(Defect::QuietLossWaits);
+        let is_deaf = self.planted(Defect::StopWithNotWaitedFor);
+        let bound = if has_led && !is_deaf { self.wiring.bound_jobs(lock) } else { &[] };
+        let is_hasty =
+            is_hasty || state.is_removed && self.planted(Defect::RemovedLockNotWaitedFor);
+        let mut jobs = self.wiring.held_jobs(lock).iter().chain(bound);
         if is_demoting && (is_hasty || jobs.all(is_gone)) {
             self.vacate(lock);
         }
@@ -245,25 +251,33 @@ impl Engine {
             self.slot(*job)
                 .is_none_or(|slot| slot.is_ended() && slot.successor == Successor::Nothing)
         });
-        if is_unneeded && !held.is_empty() {
+        if is_unneeded && !held.is_empty() && !self.planted(Defect::LockKeptUnneeded) {
             self.demote(lock, LossReason::GivenUp);
         }
         self.settle_lock(lock);
     }
 
     /// Releases the key in order, so that nobody has to wait for the lock delay; then the session
-    /// goes.
+    /// goes. Who has not kept its quiet time has no order to hand over: an older holder may be at
+    /// work, and the lock delay bars the key for as long as that.
     pub(crate) fn vacate(&mut self, lock: LockId) {
         let is_rude = self.planted(Defect::LockNotReleased);
         let Some(state) = self.lock_mut(lock) else { return };
         let was_holding = state.standing == Standing::Demoting;
         state.standing = Standing::Vacating;
-        if was_holding {
+        if was_holding && !self.planted(Defect::TokenFileKept) {
             self.put_token(lock, None);
         }
         let Some(state) = self.lock_mut(lock) else { return };
-        // What is under way about the key is of no interest any more; its answer is ignored.
+        let is_fit = state.is_fit_to_release(was_holding);
+        let is_fit = is_fit || was_holding && self.planted(Defect::QuietHandedOver);
+        let is_fit = is_fit && (was_holding || !self.planted(Defect::AskedKeyBarred));
+        let Some(state) = self.lock_mut(lock) else { return };
+        // What is under way about the key is of no interest any more; its answer is ignored. So is
+        // that of a renewal: its failure must not end the standing before the session has gone.
         state.key_flight = None;
+        state.session_flight = state.session_flight.filter(|it| *it != SessionFlight::Renew);
+        self.guard(lock);
         self.revive_bound_jobs(lock);
         for timer in [LockTimer::Renew, LockTimer::Stand, LockTimer::Read, LockTimer::KeyReply] {
             self.timers.stop_lock(lock, timer);
@@ -275,10 +289,10 @@ impl Engine {
             }
             return;
         };
-        if was_holding && !is_rude {
+        if is_fit && !is_rude {
             let value = state.spec.value.clone().unwrap_or_default();
-            let key = state.spec.key.clone();
-            let request = ConsulRequest::Release { key, session, value };
+            let (key, floor) = (state.spec.key.clone(), state.floor);
+            let request = ConsulRequest::Release { key, session, floor, value };
             self.send_key(lock, KeyFlight::Release, request, core::time::Duration::ZERO);
         } else {
             self.destroy_session(lock);
@@ -298,13 +312,19 @@ impl Engine {
     }
 
     pub(crate) fn on_key_released(&mut self, lock: LockId) {
-        self.publish(Code::Released, Source::Lock(lock));
+        // A candidate that let go of what it may have been about to get had nothing to lose.
+        if self.lock_state(lock).is_some_and(|state| state.has_led) {
+            self.publish(Code::Released, Source::Lock(lock));
+        }
         self.destroy_session(lock);
     }
 
     pub(crate) fn destroy_session(&mut self, lock: LockId) {
         let Some(state) = self.lock_mut(lock) else { return };
-        let Some(session) = state.session.clone() else { return self.end_standing(lock) };
+        let session = state.session.clone();
+        let session = session.filter(|_| !self.planted(Defect::SessionReused));
+        let Some(session) = session else { return self.end_standing(lock) };
+        let Some(state) = self.lock_mut(lock) else { return };
         // A renewal under way is overtaken: its answer is ignored, the session goes all the same.
         state.session_flight = None;
         let request = ConsulRequest::SessionDestroy { session };
@@ -321,18 +341,23 @@ impl Engine {
     /// Nothing of this term is left; the next one is some time away.
     fn end_standing(&mut self, lock: LockId) {
         let now = self.now.mono;
+        let (is_thrifty, is_eager) =
+            (self.planted(Defect::SessionReused), self.planted(Defect::HoldOffIgnored));
         self.timers.stop_all_of_lock(lock);
         let Some(state) = self.lock_mut(lock) else { return };
         state.standing = Standing::Idle;
-        state.session = None;
+        state.session = state.session.take().filter(|_| is_thrifty);
         state.session_flight = None;
         state.key_flight = None;
+        state.has_led = false;
         state.proof = 0;
+        state.quiet = core::time::Duration::ZERO;
         if let Some(spec) = state.successor.take() {
             state.renew(spec);
         }
         let doublings = state.losses.saturating_sub(1).min(16);
         let wait = match state.losses {
+            _ if is_eager => core::time::Duration::ZERO,
             0 => core::time::Duration::ZERO,
             _ => state.spec.hold_off.saturating_mul(1 << doublings).min(limits::HOLD_OFF_MAX),
         };
@@ -365,7 +390,7 @@ impl Engine {
 
     fn watch_health(&mut self, lock: LockId) {
         let Some(state) = self.lock_state(lock) else { return };
-        if state.standing != Standing::Leading {
+        if state.standing != Standing::Leading || self.planted(Defect::LeaderHealthIgnored) {
             return;
         }
         let Some(name) = &state.spec.healthy else { return };
@@ -438,7 +463,8 @@ impl Engine {
     pub(crate) fn renew_locks(&mut self) {
         for index in 0..self.locks.len() {
             let lock = LockId(index as u16);
-            if self.locks[index].successor.is_some() || self.locks[index].is_removed {
+            let is_slow = self.planted(Defect::ReloadKeepsTerms);
+            if self.locks[index].successor.is_some() && !is_slow || self.locks[index].is_removed {
                 self.demote(lock, LossReason::GivenUp);
             }
             self.stand(lock);

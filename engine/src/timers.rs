@@ -64,6 +64,8 @@ pub(crate) enum GlobalTimer {
     LastHooks = 1,
     /// The kernel has had its time to end what was killed.
     ForceExit = 2,
+    /// There should be a keeper, and there is none.
+    Keeper = 3,
 }
 
 /// What the timers of a lock are for.
@@ -88,10 +90,12 @@ pub(crate) enum LockTimer {
     Grace = 7,
     /// It was stood for long enough.
     Patience = 8,
+    /// The term needs a keeper, and there was none for long enough.
+    Unguarded = 9,
 }
 
-const GLOBAL_TIMERS: [GlobalTimer; 3] =
-    [GlobalTimer::StopBudget, GlobalTimer::LastHooks, GlobalTimer::ForceExit];
+const GLOBAL_TIMERS: [GlobalTimer; 4] =
+    [GlobalTimer::StopBudget, GlobalTimer::LastHooks, GlobalTimer::ForceExit, GlobalTimer::Keeper];
 const JOB_TIMERS: [Timer; 12] = [
     Timer::Trigger,
     Timer::Due,
@@ -109,7 +113,7 @@ const JOB_TIMERS: [Timer; 12] = [
 const WATCH_TIMERS: [WatchTimer; 4] =
     [WatchTimer::Ask, WatchTimer::Reply, WatchTimer::Settle, WatchTimer::Stale];
 const KINDS: usize = JOB_TIMERS.len();
-const LOCK_TIMERS: [LockTimer; 9] = [
+const LOCK_TIMERS: [LockTimer; 10] = [
     LockTimer::Renew,
     LockTimer::Deadline,
     LockTimer::Quiet,
@@ -119,6 +123,7 @@ const LOCK_TIMERS: [LockTimer; 9] = [
     LockTimer::SessionReply,
     LockTimer::Grace,
     LockTimer::Patience,
+    LockTimer::Unguarded,
 ];
 /// Keys of watches have this bit, and places of their own.
 const WATCH_BIT: u32 = 1 << 31;
@@ -216,9 +221,12 @@ impl Timers {
         self.stop_key(job_key(job, timer));
     }
 
+    /// Stops what belongs to the life of a job. What Consul is to be told goes on beyond it.
     pub(crate) fn stop_all(&mut self, job: JobId) {
         for timer in JOB_TIMERS {
-            self.stop(job, timer);
+            if !matches!(timer, Timer::Catalog | Timer::CatalogReply) {
+                self.stop(job, timer);
+            }
         }
     }
 
@@ -229,6 +237,10 @@ impl Timers {
 
     pub(crate) fn arm_global(&mut self, timer: GlobalTimer, at: Time) {
         self.arm_key(timer as u32, at);
+    }
+
+    pub(crate) fn stop_global(&mut self, timer: GlobalTimer) {
+        self.stop_key(timer as u32);
     }
 
     pub(crate) fn is_armed_global(&self, timer: GlobalTimer) -> bool {

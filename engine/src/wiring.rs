@@ -62,9 +62,11 @@ impl Wiring {
         };
         for (index, slot) in slots.iter().enumerate() {
             let job = JobId(index as u16);
+            // A lock that a reload took out has its jobs until they have gone: it waits for them.
             let find = |name: &Option<Name>| {
                 let name = name.as_ref().filter(|_| slot.in_use)?;
-                names.locks.get(&**name).copied()
+                let place = locks.iter().position(|state| state.spec.name == *name)?;
+                Some(LockId(place as u16))
             };
             let (needed, bound) = (find(&slot.spec.while_lock), find(&slot.spec.stop_with));
             if let Some(lock) = needed {

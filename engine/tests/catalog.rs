@@ -314,6 +314,63 @@ fn consul_that_never_answers_delays_the_stop_signal_within_its_bound() {
     assert!(bench.effects.contains(&Effect::Exit { status: 0 }), "{:?}", bench.effects);
 }
 
+/// Seed 265 of docs/examples/mariadb/cluster.json5: Consul's leader died, the term was lost, and
+/// the next term's primary was never registered.
+#[test]
+fn job_that_runs_again_is_registered_although_it_could_not_be_taken_out() {
+    let mut bench = registered(web());
+    let command = Control::RestartJob { job: "web".into() };
+    bench.feed(Input::Control { request: RequestId(1), command });
+    let refuse = |bench: &mut Bench, span_ms: u64| {
+        for _ in 0..span_ms / 10 {
+            if let Some((op, _)) = bench.asked() {
+                let failure = ConsulFailure::Unreachable("refused".into());
+                bench.answer(op, ConsulReply::Failed(failure));
+            }
+            bench.pass(10);
+        }
+    };
+    refuse(&mut bench, 1300);
+    bench.ended(RunKind::Main, 1, 0);
+    refuse(&mut bench, 3000);
+    bench.started(2);
+    refuse(&mut bench, 2000);
+    bench.ended(RunKind::Check, 2, 0);
+    let is_asked =
+        |bench: &Bench| bench.effects.iter().any(|effect| matches!(effect, Effect::Consul { .. }));
+    for _ in 0..390 {
+        if is_asked(&bench) {
+            break;
+        }
+        bench.pass(10);
+    }
+    assert_eq!(bench.expect_report(), CheckStatus::Passing, "it never left");
+}
+
+#[test]
+fn service_of_a_job_that_has_ended_is_taken_out_as_soon_as_that_is_possible() {
+    let mut job = web();
+    job.restarts = Restarts::Limited(0);
+    let mut config = config(job);
+    config.jobs.push(Arc::new(Job::new("other", Command::new(["/bin/other"]))));
+    let mut bench = Bench::new(config);
+    bench.started(1);
+    bench.pass(2000);
+    bench.ended(RunKind::Check, 1, 0);
+    bench.expect_register();
+    bench.expect_report();
+    bench.ended(RunKind::Main, 1, 0);
+    assert_eq!(bench.expect_report(), CheckStatus::Critical);
+    let op = bench.expect_deregister();
+    bench.answer(op, ConsulReply::Failed(ConsulFailure::Unreachable("refused".into())));
+    bench.effects.clear();
+    bench.pass(60_000);
+    let op = bench.expect_deregister();
+    bench.answer(op, ConsulReply::Done);
+    bench.pass(60_000);
+    assert_eq!(bench.asked(), None);
+}
+
 #[test]
 fn drain_delay_lies_between_deregistration_and_signal() {
     let mut job = web();

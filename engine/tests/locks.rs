@@ -3,21 +3,26 @@
 //! - a term: session, key, token, quiet time, jobs
 //! - its end: deadline, session gone, key gone, pause, orderly stop, maintenance, health, reload
 //! - standing again: hold-off, refusals, many candidates
+//! - the keeper (`locks/guarding.rs`)
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use steersman_engine::config::{
-    Command, Config, HealthCheck, Job, Lock, Restarts, Signal, Takeover,
+    CheckStatus, Command, Config, HealthCheck, Job, Keeping, Lock, Restarts, Service, Signal,
+    Takeover,
 };
 use steersman_engine::consul::{ConsulFailure, ConsulOp, ConsulReply, ConsulRequest, Entry, Owner};
 use steersman_engine::event::SignalName;
 use steersman_engine::input::{Control, ExitStatus, Tree};
-use steersman_engine::limits::RELEASED_FLAG;
+use steersman_engine::limits::{HELD_FLAG, RELEASED_FLAG};
 use steersman_engine::status::{PhaseWord, StandingWord};
 use steersman_engine::{
     Code, Effect, Engine, Input, JobId, RequestId, RunId, RunKind, Source, Stamp, Time,
 };
+
+#[path = "locks/guarding.rs"]
+mod guarding;
 
 const MINE: &str = "11111111-aaaa";
 const OTHERS: &str = "22222222-bbbb";
@@ -181,6 +186,7 @@ fn lock() -> Lock {
         stands_again: true,
         give_up_after: None,
         token_file: None,
+        keeper: Keeping::Auto,
     }
 }
 
@@ -257,6 +263,50 @@ fn taker_that_cannot_prove_continuity_keeps_quiet_first() {
 }
 
 #[test]
+fn tokens_go_on_above_the_highest_known_when_consul_counts_from_anew() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(Some(entry(Some(OTHERS), 5_000, HELD_FLAG)));
+    assert_eq!(bench.variable("CONTAINERPILOT_LOCK_PRIMARY_TOKEN").as_deref(), Some("5000"));
+    // Consul has lost everything, this supervisor's session included.
+    bench.renews = false;
+    bench.read(None);
+    bench.read(None);
+    let Some((_, ConsulRequest::Acquire { floor, .. })) = bench.asked() else { panic!("free") };
+    assert_eq!(floor, 5_000);
+    bench.renews = true;
+    bench.expect("Acquire", ConsulReply::Acquired { token: Some(12) });
+    bench.pass(20_500);
+    bench.read(Some(entry(Some(MINE), 12, HELD_FLAG | 5_000)));
+    assert_eq!(bench.variable("CONTAINERPILOT_LOCK_PRIMARY_TOKEN").as_deref(), Some("5012"));
+    bench.started(1);
+    bench.feed(Input::Signal(SignalName::Term));
+    bench.ended(1);
+    let Some((_, ConsulRequest::Release { floor, .. })) = bench.asked() else { panic!("held") };
+    assert_eq!(floor, 5_000, "the next one counts on from there");
+}
+
+#[test]
+fn token_that_was_told_is_known_although_a_stranger_wrote_the_key() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(Some(entry(Some(OTHERS), 5_000, 0)));
+    assert_eq!(bench.variable("CONTAINERPILOT_LOCK_PRIMARY_TOKEN").as_deref(), Some("5000"));
+    bench.read(None);
+    bench.read(None);
+    let Some((_, ConsulRequest::Acquire { floor, .. })) = bench.asked() else { panic!("free") };
+    assert_eq!(floor, 5_000);
+}
+
+#[test]
+fn tokens_of_others_have_the_floor_that_their_key_says() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(Some(entry(Some(OTHERS), 40, HELD_FLAG | 5_000)));
+    assert_eq!(bench.variable("CONTAINERPILOT_LOCK_PRIMARY_TOKEN").as_deref(), Some("5040"));
+}
+
+#[test]
 fn key_that_has_gone_in_the_quiet_time_begins_no_term() {
     let mut bench = Bench::new(config());
     bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
@@ -269,6 +319,28 @@ fn key_that_has_gone_in_the_quiet_time_begins_no_term() {
     assert_eq!(bench.standing().0, StandingWord::Vacating);
 }
 
+/// Seed 4 of docs/examples/mariadb/cluster.json5, when Consul went away for a while at the start.
+#[test]
+fn lock_lost_in_its_quiet_time_does_not_wait_for_the_jobs_that_stop_with_it() {
+    let mut config = config();
+    let mut server = Job::new("server", Command::new(["/bin/server"]));
+    server.restarts = Restarts::Unlimited;
+    server.stop_with = Some("primary".into());
+    config.jobs.push(Arc::new(server));
+    let mut bench = Bench::new(config);
+    bench.feed(Input::Started {
+        run: RunId { job: JobId(1), kind: RunKind::Main, nth: 1 },
+        pid: 201,
+    });
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(None);
+    bench.renews = false;
+    bench.expect("Acquire", granted());
+    bench.pass(13_000);
+    assert_eq!(bench.standing().0, StandingWord::Vacating, "nothing had begun");
+    assert_eq!(bench.signals(), vec![], "the server was nobody's leader");
+}
+
 #[test]
 fn holder_whose_reading_of_the_key_failed_reads_it_again() {
     let mut bench = leading(config());
@@ -279,13 +351,81 @@ fn holder_whose_reading_of_the_key_failed_reads_it_again() {
 }
 
 #[test]
+fn key_that_a_stranger_wrote_is_no_proof_that_consul_remembers() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(Some(entry(Some(OTHERS), 60, HELD_FLAG)));
+    // Deleted and written anew before it was looked at.
+    bench.read(Some(entry(None, 70, 0)));
+    bench.read(Some(entry(None, 70, 0)));
+    bench.expect("Acquire", granted());
+    assert_eq!(bench.standing().0, StandingWord::Quiet);
+}
+
+#[test]
+fn key_is_acquired_only_as_it_was_read() {
+    for (read, modified) in [(Some(entry(None, 70, RELEASED_FLAG)), 70), (None, 0)] {
+        let mut bench = Bench::new(config());
+        bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+        bench.read(read);
+        let Some((_, ConsulRequest::Acquire { modified: asked, .. })) = bench.asked() else {
+            panic!("{:?}", bench.asked())
+        };
+        assert_eq!(asked, Some(modified));
+    }
+}
+
+#[test]
+fn grant_that_was_learned_by_reading_has_the_quiet_time_of_when_it_was_asked_for() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(None);
+    bench.expect("Acquire", ConsulReply::Failed(ConsulFailure::Unreachable("late".into())));
+    bench.read(Some(entry(Some(MINE), 76, HELD_FLAG)));
+    assert_eq!(bench.standing().0, StandingWord::Quiet);
+}
+
+#[test]
+fn grant_to_a_session_that_has_gone_begins_no_term() {
+    let mut bench = Bench::new(config());
+    bench.renews = false;
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.pass(4_500);
+    bench.read(Some(entry(None, 70, RELEASED_FLAG)));
+    let acquire = bench.asked().expect("it asks for the key");
+    bench.pass(600);
+    let renewal = bench.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Consul { op, request: ConsulRequest::SessionRenew { .. }, .. } => Some(*op),
+        _ => None,
+    });
+    let renewal = renewal.expect("it renews");
+    bench.answer(renewal, ConsulReply::Failed(ConsulFailure::Unknown));
+    bench.answer(acquire.0, granted());
+    assert_eq!(bench.starts(), 0);
+    assert_eq!(bench.standing().0, StandingWord::Candidate);
+}
+
+#[test]
+fn holder_that_leaves_in_its_quiet_time_does_not_hand_over() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(None);
+    bench.expect("Acquire", granted());
+    bench.effects.clear();
+    bench.feed(Input::Signal(SignalName::Term));
+    let Some((_, request)) = bench.asked() else { panic!("it gives the lock back") };
+    // The lock delay bars the key for as long as an older holder may still be at work.
+    assert!(matches!(request, ConsulRequest::SessionDestroy { .. }), "{request:?}");
+}
+
+#[test]
 fn deleted_key_is_no_proof_that_consul_remembers() {
     let mut bench = Bench::new(config());
     bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
-    bench.read(Some(entry(Some(OTHERS), 60, 0)));
+    bench.read(Some(entry(Some(OTHERS), 60, HELD_FLAG)));
     bench.read(None);
-    // A stranger has written it anew: its index has grown, and proves nothing.
-    bench.read(Some(entry(None, 70, 0)));
+    // Somebody had it in between: its index has grown, and proves nothing.
+    bench.read(Some(entry(None, 70, HELD_FLAG)));
     bench.expect("Acquire", granted());
     assert_eq!(bench.starts(), 0);
     assert_eq!(bench.standing().0, StandingWord::Quiet);
@@ -295,11 +435,11 @@ fn deleted_key_is_no_proof_that_consul_remembers() {
 fn taker_that_saw_the_holder_before_starts_at_once() {
     let mut bench = Bench::new(config());
     bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
-    bench.read(Some(entry(Some(OTHERS), 60, 0)));
+    bench.read(Some(entry(Some(OTHERS), 60, HELD_FLAG)));
     assert_eq!(bench.codes(), vec![Code::Observed]);
     assert_eq!(bench.variable("CONTAINERPILOT_LOCK_PRIMARY_HOLDER").as_deref(), Some("a"));
-    bench.read(Some(entry(None, 61, 0)));
-    bench.read(Some(entry(None, 61, 0)));
+    bench.read(Some(entry(None, 61, HELD_FLAG)));
+    bench.read(Some(entry(None, 61, HELD_FLAG)));
     bench.expect("Acquire", granted());
     assert_eq!(bench.starts(), 1);
     // Token and holder are of one term: an older holder's name beside one's own token would
@@ -336,6 +476,31 @@ fn unanswered_renewals_end_the_term_by_its_deadline_counted_from_the_sending() {
     assert!(!gave_back(&bench), "nothing is given back while the job lives");
     bench.ended(1);
     assert!(gave_back(&bench));
+}
+
+#[test]
+fn job_of_a_lost_term_has_most_of_its_time_although_consul_cannot_be_told() {
+    let mut config = config();
+    config.locks[0].stop_timeout = Duration::from_secs(2);
+    let mut job = Job::clone(&config.jobs[0]);
+    job.service = Some(Service {
+        port: 80,
+        address: Some([10, 0, 0, 1].into()),
+        initial_status: Some(CheckStatus::Passing),
+        tags: Vec::new(),
+        meta: Vec::new(),
+        enable_tag_override: false,
+        deregister_critical_after: None,
+        drain: Duration::ZERO,
+    });
+    config.jobs[0] = Arc::new(job);
+    config.stop_timeout = Duration::from_secs(20);
+    let mut bench = leading(config);
+    bench.renews = false;
+    bench.pass(13_490);
+    assert_eq!(bench.signals(), vec![]);
+    bench.pass(20);
+    assert_eq!(bench.signals(), vec![Signal::TERM], "a quarter of two seconds");
 }
 
 #[test]

@@ -6,12 +6,11 @@
 //! by other tasks.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
@@ -364,6 +363,7 @@ impl<C: Companions> Driver<C> {
             Effect::Consul { op, request, timeout } => self.companions.consul(op, request, timeout),
             Effect::Snapshot { watch, reading } => self.keep_snapshot(&watch, &reading),
             Effect::WriteFile { path, contents } => self.write_file(&path, contents.as_deref()),
+            Effect::Guard { .. } => self.pending.push_back(crate::message::no_keeper()),
             Effect::Published(event) => self.companions.published(now, event, &self.engine),
             Effect::Metric { name, value } => self.companions.metric(&name, value),
             Effect::Log(record) => self.log(&record),

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use steersman_engine::Input;
 use steersman_engine::consul::ConsulFailure;
 use steersman_engine::effect::{Changes, DropReason, Message, ShutdownCause, StopPhase};
-use steersman_engine::input::ExitStatus;
+use steersman_engine::input::{ExitStatus, KeeperNews, KeeperPowers};
 use steersman_engine::term::LossReason;
 
 /// The words of a message of the engine.
@@ -22,9 +23,7 @@ pub fn text(message: &Message) -> String {
         Message::BecameUnhealthy { output } => format!("unhealthy: {}", output.trim_end()),
         Message::Stopping => said("stopping"),
         Message::Stopped => said("stopped"),
-        Message::NeverStarts { source } => {
-            format!("will never start: \"{source}\" has ended without the event it waits for")
-        }
+        Message::NeverStarts { source } => never_text(source),
         Message::GaveUpWaiting { after } => format!("gave up: no trigger within {}", t(after)),
         Message::HooksCut { after } => {
             format!("waited {} for the jobs that react to its stopping; going on", t(after))
@@ -58,9 +57,10 @@ pub fn text(message: &Message) -> String {
         Message::LockLost { lock, reason } => {
             format!("lock {lock}: the term ends, {}", loss_text(*reason))
         }
-        Message::LockGivenUp { lock, after } => {
-            format!("lock {lock}: given up, somebody else has held it for {}", t(after))
-        }
+        Message::LockGivenUp { lock, after } => given_up_text(lock, *after),
+        Message::KeeperReady(powers) => keeper_text(*powers),
+        Message::KeeperLost { reason } => keeperless_text(reason),
+        Message::KeeperKilled { lock, count, after } => killed_text(lock, *count, *after),
         Message::WatchStale { watch } => {
             format!("watch {watch}: out of reach for too long, the last reading is kept")
         }
@@ -90,6 +90,48 @@ pub fn loss_text(reason: LossReason) -> &'static str {
         LossReason::Unhealthy => "the job that must be healthy was not for too long",
         LossReason::GivenUp => "given up",
         LossReason::Stopping => "the supervisor stops",
+        LossReason::Unguarded => "it requires a keeper, and there is none",
+    }
+}
+
+/// For as long as this program cannot start a keeper.
+pub(crate) fn no_keeper() -> Input {
+    Input::Keeper(KeeperNews::Lost("cannot start a keeper: this program has none yet".into()))
+}
+
+fn never_text(source: &str) -> String {
+    format!("will never start: \"{source}\" has ended without the event it waits for")
+}
+
+fn given_up_text(lock: &str, after: Duration) -> String {
+    format!("lock {lock}: given up, somebody else has held it for {}", duration_text(after))
+}
+
+fn keeperless_text(reason: &str) -> String {
+    format!("no keeper, the supervisor alone ends terms in time; another try follows: {reason}")
+}
+
+fn killed_text(lock: &str, count: u32, after: Duration) -> String {
+    let after = duration_text(after);
+    format!("lock {lock}: the keeper killed {count} processes, gone {after} after their time")
+}
+
+fn keeper_text(powers: KeeperPowers) -> String {
+    let KeeperPowers { is_realtime, is_locked, is_spared } = powers;
+    let refused: Vec<&str> = [
+        (is_realtime, "real-time priority"),
+        (is_locked, "locked memory"),
+        (is_spared, "safety from the memory killer"),
+    ]
+    .into_iter()
+    .filter_map(|(has, what)| (!has).then_some(what))
+    .collect();
+    match refused.is_empty() {
+        true => String::from("a keeper watches over the processes of the term"),
+        false => format!(
+            "a keeper watches over the processes of the term, without {}",
+            refused.join(", ")
+        ),
     }
 }
 

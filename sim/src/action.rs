@@ -50,6 +50,12 @@ pub enum Action {
     Agent(AgentFault),
     /// Ends the process of a job from elsewhere.
     EndJob(Name, ExitStatus),
+    /// Ends the health check of a job from elsewhere, when one runs.
+    EndCheck(Name, ExitStatus),
+    /// Lets the node's database server answer and do nothing, or work again.
+    Break(bool),
+    /// Takes the store of backups away, or brings it back; the node does not matter.
+    StoreAway(bool),
     /// Lets the container be on another machine from its next start on: that of this node.
     Move(Arc<str>),
     /// Cuts or mends the way between this node and another node, or a client.
@@ -69,6 +75,8 @@ pub enum Action {
     Freeze,
     /// Lets it run again.
     Thaw,
+    /// Kills the keeper and lets none be started any more; or lets one be started again.
+    BarKeeper(bool),
     /// Writes a file that watches look at; none removes it.
     WriteFile {
         /// Its path.
@@ -107,6 +115,15 @@ impl Action {
             Action::EndJob(job, _) => {
                 (format!("\"{job}\" is ended from elsewhere"), "As the memory killer does.")
             }
+            Action::EndCheck(job, _) => {
+                (format!("the check of \"{job}\" is ended from elsewhere"), "")
+            }
+            Action::Break(true) => {
+                ("the database is broken".into(), "It answers, and no query comes to an end.")
+            }
+            Action::Break(false) => ("the database works again".into(), ""),
+            Action::StoreAway(true) => ("the store of backups is away".into(), ""),
+            Action::StoreAway(false) => ("the store of backups is there again".into(), ""),
             Action::Move(machine) => {
                 (format!("the container moves to the machine of {machine}"), "")
             }
@@ -121,6 +138,10 @@ impl Action {
             Action::StartContainer => ("the container is started".into(), ""),
             Action::Freeze => ("the container is frozen".into(), "Nothing in it runs."),
             Action::Thaw => ("the container goes on".into(), "It does not know that time passed."),
+            Action::BarKeeper(true) => {
+                ("the keeper is killed".into(), "The supervisor alone ends terms in time.")
+            }
+            Action::BarKeeper(false) => ("a keeper can be started again".into(), ""),
             Action::WriteFile { path, .. } => (format!("{path} changes"), ""),
             other => (format!("{other:?}"), ""),
         }
@@ -128,9 +149,9 @@ impl Action {
 }
 
 impl World {
-    fn end_job(&mut self, id: NodeId, job: &Name, status: ExitStatus) {
+    fn end_job(&mut self, id: NodeId, (job, kind): (&Name, RunKind), status: ExitStatus) {
         let node = &self.nodes[id.index()];
-        let is_it = |run: &RunId| run.kind == RunKind::Main && node.job_name(run.job) == *job;
+        let is_it = |run: &RunId| run.kind == kind && node.job_name(run.job) == *job;
         let run = node.live_runs().find(is_it);
         if let Some(run) = run {
             self.end_process(id, run, status);
@@ -161,11 +182,12 @@ impl World {
             Action::ClockRate(rate_ppm) => {
                 node.clock.set_rate(now, rate_ppm);
                 self.update_wakeup(id);
+                self.update_keeper(id);
             }
             Action::EndProcess(run, status) => self.end_process(id, run, status),
             Action::Pause => {
                 node.paused.get_or_insert(node.clock.stamp(now).mono);
-                self.observer.on_held(id);
+                self.observer.on_held(now, id, false);
             }
             Action::Resume if node.frozen.is_some() => {}
             Action::Resume => self.resume(id),
@@ -175,7 +197,10 @@ impl World {
             Action::Duplication(per_million) => node.link.duplication_ppm = per_million,
             Action::Catalog(fault) => self.trouble_catalog(&fault),
             Action::Agent(fault) => self.trouble_agent(id, &fault),
-            Action::EndJob(job, status) => self.end_job(id, &job, status),
+            Action::EndJob(job, status) => self.end_job(id, (&job, RunKind::Main), status),
+            Action::EndCheck(job, status) => self.end_job(id, (&job, RunKind::Check), status),
+            Action::Break(is_broken) => self.set_broken(id, is_broken),
+            Action::StoreAway(is_away) => self.set_store(is_away),
             Action::Move(machine) => self.move_to(id, &machine),
             Action::Way { with, is_open } => self.set_way(id, &with, is_open),
             Action::Crash => self.crash(id),
@@ -183,6 +208,7 @@ impl World {
             Action::StartContainer => self.start_container(id),
             Action::Freeze => self.freeze(id),
             Action::Thaw => self.thaw(id),
+            Action::BarKeeper(is_barred) => self.bar_keeper(id, is_barred),
             Action::WriteFile { path, contents } => node.write_file(path, contents.as_deref()),
             Action::Inject(input) => self.deliver(id, input),
         }

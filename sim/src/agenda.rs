@@ -45,6 +45,8 @@ pub enum Happening {
     Birth,
     /// The scheduler's patience with a container that is to stop ends.
     GraceOver,
+    /// The keeper's time has come.
+    Guard,
     /// Consul's own time has come.
     Catalog,
     /// Something happens to a program, a database or a client.
@@ -81,6 +83,7 @@ impl Happening {
             Happening::GraceOver => (12, 0),
             Happening::Catalog => (13, 0),
             Happening::Stage(cue) => (14, cue.pack()),
+            Happening::Guard => (15, 0),
         };
         crate::random::mix(kind) ^ rest
     }

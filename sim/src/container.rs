@@ -99,6 +99,7 @@ impl World {
         node.paused = None;
         node.held.clear();
         node.frozen = None;
+        node.keeper.end();
         let processes = core::mem::take(&mut node.processes);
         let after = match node.restart {
             RestartPolicy::Always(after) => Some(after),
@@ -144,7 +145,8 @@ impl World {
         let node = &mut self.nodes[id.index()];
         node.frozen = Some(held);
         node.paused.get_or_insert(node.clock.stamp(now).mono);
-        self.observer.on_held(id);
+        self.update_keeper(id);
+        self.observer.on_held(now, id, true);
         if self.stage.is_some() {
             self.tell_truth();
         }
@@ -157,6 +159,7 @@ impl World {
         for (left, happening) in held {
             self.agenda.put(now + left, id, happening);
         }
+        self.update_keeper(id);
         self.resume(id);
         if self.stage.is_some() {
             self.on_stage_thawed(id);

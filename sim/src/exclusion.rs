@@ -6,14 +6,14 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use steersman_engine::canonical::{ago, coarse};
-use steersman_engine::config::{Config, Name};
+use steersman_engine::config::{Config, Keeping, Name};
 use steersman_engine::{Code, Event, RunId, RunKind, Source, Time};
 
 use crate::agenda::NodeId;
 use crate::random::mix;
 
-/// How long a supervisor that was held up may take to end what it should have ended meanwhile.
-const AWAKE_AFTER: Duration = Duration::from_millis(500);
+/// How long after it woke up the processes may live that a supervisor kills at that instant.
+const AWAKE_AFTER: Duration = Duration::from_millis(20);
 
 /// Who runs what under which key.
 #[derive(Clone, Debug, Default)]
@@ -22,14 +22,24 @@ pub(crate) struct Exclusion {
     jobs: BTreeMap<(NodeId, Name), (Box<str>, Name)>,
     /// The variables with tokens, by node.
     tokens: BTreeMap<(NodeId, Name), u64>,
+    /// The highest that each of them was in the life of its supervisor.
+    highest: BTreeMap<(NodeId, Name), u64>,
     terms: BTreeMap<Box<str>, Term>,
     /// The locks of each supervisor in the order of their numbers, which a reload never changes.
     locks: BTreeMap<NodeId, Vec<Name>>,
     /// The locks that a supervisor says that it has.
     led: BTreeSet<(NodeId, Name)>,
     held: BTreeMap<NodeId, Held>,
-    /// Runs that were asked for and do not run yet.
-    asked: BTreeSet<(NodeId, RunId)>,
+    /// How long each supervisor may be held up, by its own word: no overlap is excused up to that.
+    pauses: BTreeMap<NodeId, Duration>,
+    /// The locks whose processes a keeper ends while only the supervisor is kept from running.
+    kept: BTreeSet<(NodeId, Name)>,
+    /// The nodes on which everything is, or was last, held up: the keeper as well.
+    frozen: BTreeSet<NodeId>,
+    /// Runs that were asked for and do not run yet, with the token that they were given.
+    asked: BTreeMap<(NodeId, RunId), Option<u64>>,
+    /// Runs that were killed before they ran: none of them ever works.
+    doomed: BTreeSet<(NodeId, RunId)>,
     /// Starts that were under way when their node was held up: nobody can call them back, only
     /// kill them when they are there.
     caught: BTreeSet<(NodeId, RunId)>,
@@ -41,15 +51,17 @@ pub(crate) struct Exclusion {
 /// One key.
 #[derive(Clone, Debug, Default)]
 struct Term {
-    live: BTreeMap<(NodeId, RunId), bool>,
+    /// The processes, with their tokens.
+    live: BTreeMap<(NodeId, RunId), Option<u64>>,
     newest: Option<(u64, NodeId)>,
 }
 
-/// Whether a supervisor is kept from running.
+/// A supervisor is, or was, kept from running.
 #[derive(Clone, Copy, Debug)]
 enum Held {
-    Now,
-    Until(Time),
+    Since(Time),
+    /// It goes on since then, and did not run for so long.
+    Until(Time, Duration),
 }
 
 impl Exclusion {
@@ -62,6 +74,11 @@ impl Exclusion {
                 known.push(lock.name.clone());
             }
         }
+        let longest = config.locks.iter().map(|lock| lock.max_pause).max();
+        self.pauses.insert(node, longest.unwrap_or_default());
+        self.kept.retain(|(owner, _)| *owner != node);
+        let kept = config.locks.iter().filter(|lock| lock.keeper != Keeping::Off);
+        self.kept.extend(kept.map(|lock| (node, lock.name.clone())));
         self.jobs.retain(|(owner, _), _| *owner != node);
         for job in &config.jobs {
             let Some(lock) = &job.while_lock else { continue };
@@ -73,6 +90,8 @@ impl Exclusion {
     /// A supervisor begins anew: what an earlier one said is void.
     pub(crate) fn on_life(&mut self, node: NodeId, config: &Config) {
         self.locks.remove(&node);
+        self.highest.retain(|(owner, _), _| *owner != node);
+        self.held.remove(&node);
         self.led.retain(|(owner, _)| *owner != node);
         self.on_config(node, config);
     }
@@ -99,19 +118,35 @@ impl Exclusion {
 
     pub(crate) fn on_variable(&mut self, node: NodeId, name: &Name, value: Option<&str>) {
         let is_token = name.starts_with("CONTAINERPILOT_LOCK_") && name.ends_with("_TOKEN");
-        if is_token && let Some(token) = value.and_then(|value| value.parse().ok()) {
+        if is_token && let Some(token) = value.and_then(|value| value.parse::<u64>().ok()) {
+            let highest = self.highest.entry((node, name.clone())).or_default();
+            *highest = token.max(*highest);
             self.tokens.insert((node, name.clone()), token);
         }
     }
 
-    pub(crate) fn on_held(&mut self, node: NodeId) {
-        self.held.insert(node, Held::Now);
-        let under_way = self.asked.iter().filter(|(owner, _)| *owner == node);
+    pub(crate) fn on_held(&mut self, at: Time, node: NodeId, is_all: bool) {
+        if is_all {
+            self.frozen.insert(node);
+        }
+        if let Some(Held::Since(_)) = self.held.get(&node) {
+            return;
+        }
+        if !is_all {
+            self.frozen.remove(&node);
+        }
+        self.held.insert(node, Held::Since(at));
+        let under_way = self.asked.keys().filter(|(owner, _)| *owner == node);
         self.caught.extend(under_way.copied());
     }
 
     pub(crate) fn on_released(&mut self, at: Time, node: NodeId) {
-        self.held.insert(node, Held::Until(at));
+        let Some(Held::Since(since)) = self.held.get(&node).copied() else { return };
+        self.held.insert(node, Held::Until(at, at.since(since)));
+    }
+
+    pub(crate) const fn are_tokens_void(&self) -> bool {
+        self.are_tokens_void
     }
 
     pub(crate) const fn on_state_lost(&mut self) {
@@ -120,13 +155,26 @@ impl Exclusion {
 
     /// A process is to be started; tells what is wrong with that.
     pub(crate) fn on_asked(&mut self, node: NodeId, run: RunId, job: &Name) -> Option<String> {
-        self.asked.insert((node, run));
+        let needed = self.jobs.get(&(node, job.clone()));
+        let token = needed.and_then(|(_, lock)| self.token(node, lock));
+        self.asked.insert((node, run), token);
         let (_, lock) = self.jobs.get(&(node, job.clone()))?;
+        if self.falls_behind(node, lock) {
+            return Some(format!("\"{job}\" gets a token of lock \"{lock}\" below one known here"));
+        }
         let is_within = run.kind == RunKind::Check || self.led.contains(&(node, lock.clone()));
         (!is_within).then(|| format!("\"{job}\" is started outside a term of its lock \"{lock}\""))
     }
 
+    /// A process is killed; when it does not run yet, it never will.
+    pub(crate) fn on_kill(&mut self, node: NodeId, run: RunId) {
+        if self.asked.contains_key(&(node, run)) {
+            self.doomed.insert((node, run));
+        }
+    }
+
     pub(crate) fn on_gone(&mut self, node: NodeId, run: RunId) {
+        self.doomed.remove(&(node, run));
         self.asked.remove(&(node, run));
         self.caught.remove(&(node, run));
         for term in self.terms.values_mut() {
@@ -142,21 +190,21 @@ impl Exclusion {
         run: RunId,
         job: &Name,
     ) -> Option<String> {
-        self.asked.remove(&(node, run));
-        let is_caught = self.caught.contains(&(node, run));
-        if run.kind == RunKind::Check {
+        let token = self.asked.remove(&(node, run)).flatten();
+        let is_caught = self.caught.contains(&(node, run)) && self.was_held_too_long(node, at);
+        if run.kind == RunKind::Check || self.doomed.contains(&(node, run)) {
             return None;
         }
         let (key, lock) = self.jobs.get(&(node, job.clone()))?.clone();
-        let token = self.token(node, &lock);
-        let held = &self.held;
         let term = self.terms.entry(key.clone()).or_default();
         let others: Vec<_> =
             term.live.keys().filter(|(owner, _)| *owner != node).copied().collect();
-        term.live.insert((node, run), true);
+        term.live.insert((node, run), token);
         for (owner, _) in &others {
-            let is_excused = is_excused(held.get(owner).copied(), at, AWAKE_AFTER) || is_caught;
-            if is_excused {
+            // A keeper has ended what was the lock's, unless it was held up itself.
+            let is_kept = self.kept.contains(&(*owner, lock.clone()));
+            let is_prevented = is_kept && !self.frozen.contains(owner);
+            if is_caught || !is_prevented && self.is_excused(*owner, at) {
                 self.excused += 1;
             } else {
                 return Some(format!("\"{job}\" runs on two nodes under one lock \"{key}\""));
@@ -165,10 +213,14 @@ impl Exclusion {
         let Some(token) = token else {
             return Some(format!("\"{job}\" runs without the token of its lock \"{lock}\""));
         };
+        let term = self.terms.entry(key).or_default();
         let newest = term.newest.filter(|_| !self.are_tokens_void);
         if let Some((known, owner)) = newest
             && (token < known || token == known && owner != node)
         {
+            if is_caught {
+                return None;
+            }
             return Some(format!("\"{job}\" has token {token}, and {known} was seen before"));
         }
         term.newest = Some((token, node));
@@ -183,8 +235,34 @@ impl Exclusion {
         nodes
     }
 
+    /// Gives the processes that work under a key, each with its token.
+    pub(crate) fn writers(&self, key: &str) -> Vec<(NodeId, RunId, u64)> {
+        let Some(term) = self.terms.get(key) else { return Vec::new() };
+        let writers = term.live.iter();
+        writers.filter_map(|((node, run), token)| Some((*node, *run, (*token)?))).collect()
+    }
+
     pub(crate) const fn excused(&self) -> u32 {
         self.excused
+    }
+
+    /// Tells whether a supervisor is, or was until just now, kept from running for longer than it
+    /// declares to be possible: then nothing in it can prevent that its processes go on.
+    fn is_excused(&self, node: NodeId, at: Time) -> bool {
+        let is_awake_for_long = match self.held.get(&node) {
+            Some(Held::Until(awake, _)) => at.since(*awake) > AWAKE_AFTER,
+            Some(Held::Since(_)) | None => false,
+        };
+        !is_awake_for_long && self.was_held_too_long(node, at)
+    }
+
+    fn was_held_too_long(&self, node: NodeId, at: Time) -> bool {
+        let held = match self.held.get(&node) {
+            Some(Held::Since(since)) => at.since(*since),
+            Some(Held::Until(_, held)) => *held,
+            None => return false,
+        };
+        held > self.pauses.get(&node).copied().unwrap_or_default()
     }
 
     /// Gives a hash of what decides later accusations; tokens count as they are.
@@ -196,9 +274,14 @@ impl Exclusion {
             locks: _,
             led,
             held,
+            pauses,
+            kept: _,
+            frozen,
             asked,
+            doomed,
             caught,
             are_tokens_void,
+            highest,
             excused: _,
         } = self;
         let mut hash = mix(u64::from(*are_tokens_void));
@@ -206,13 +289,14 @@ impl Exclusion {
             // Without locks there is nothing to accuse anybody of.
             return hash;
         }
-        for ((node, _), token) in tokens {
+        for ((node, _), token) in tokens.iter().chain(highest) {
             hash = mix(hash ^ u64::from(node.0) ^ token.rotate_left(16));
         }
-        for (kind, runs) in [(1_u64, asked), (2, caught)] {
-            for (node, run) in runs {
-                hash = mix(hash ^ kind << 48 ^ u64::from(node.0) << 32 ^ u64::from(run.job.0));
-            }
+        let asked = asked.keys().map(|asked| (1_u64, asked));
+        let doomed = doomed.iter().map(|doomed| (3, doomed));
+        let caught = caught.iter().map(|caught| (2, caught));
+        for (kind, (node, run)) in asked.chain(caught).chain(doomed) {
+            hash = mix(hash ^ kind << 48 ^ u64::from(node.0) << 32 ^ u64::from(run.job.0));
         }
         for (node, lock) in led {
             let letters = lock.bytes().fold(0, |sum, letter| mix(sum ^ u64::from(letter)));
@@ -227,35 +311,42 @@ impl Exclusion {
             }
         }
         for (node, held) in held {
-            let until = match held {
-                Held::Now => 0,
-                Held::Until(until) => 1 + ago(*until, at).min(coarse_of(AWAKE_AFTER)),
+            hash = mix(hash ^ u64::from(frozen.contains(node)));
+            let longest = coarse_of(pauses.get(node).copied().unwrap_or_default()) + 1;
+            let held = match held {
+                Held::Since(since) => ago(*since, at).min(longest),
+                Held::Until(until, held) => {
+                    let awake = ago(*until, at).min(coarse_of(AWAKE_AFTER) + 1);
+                    mix(1 + awake) ^ coarse_of(*held).min(longest)
+                }
             };
-            hash = mix(hash ^ u64::from(node.0) << 40 ^ until);
+            hash = mix(hash ^ u64::from(node.0) << 40 ^ held);
         }
         hash
     }
 
-    fn token(&self, node: NodeId, lock: &str) -> Option<u64> {
-        let name: String = lock
-            .chars()
-            .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' })
-            .collect();
-        let variable = format!("CONTAINERPILOT_LOCK_{}_TOKEN", name.to_ascii_uppercase());
-        self.tokens.get(&(node, Name::from(variable))).copied()
+    /// Tells whether a supervisor knows of a higher token than the one that it gives: also when
+    /// Consul has lost its memory, what it knows itself it must not fall behind.
+    fn falls_behind(&self, node: NodeId, lock: &str) -> bool {
+        let place = (node, token_variable(lock));
+        self.tokens.get(&place) < self.highest.get(&place)
     }
+
+    fn token(&self, node: NodeId, lock: &str) -> Option<u64> {
+        self.tokens.get(&(node, token_variable(lock))).copied()
+    }
+}
+
+fn token_variable(lock: &str) -> Name {
+    let name: String = lock
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' })
+        .collect();
+    Name::from(format!("CONTAINERPILOT_LOCK_{}_TOKEN", name.to_ascii_uppercase()))
 }
 
 fn coarse_of(duration: Duration) -> u64 {
     coarse(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
-}
-
-fn is_excused(held: Option<Held>, at: Time, grace: Duration) -> bool {
-    match held {
-        Some(Held::Now) => true,
-        Some(Held::Until(until)) => at.since(until) <= grace,
-        None => false,
-    }
 }
 
 #[cfg(test)]

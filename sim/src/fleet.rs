@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use steersman_engine::config::{Config, Job, Lock, Name, Service, Takeover, Watch, WatchTarget};
+use steersman_engine::config::{
+    Config, Job, Keeping, Lock, Name, Service, Takeover, Watch, WatchTarget,
+};
 use steersman_engine::{Engine, RunKind, Time};
 
 use crate::action::Action;
@@ -13,7 +15,9 @@ use crate::consul::{Options, Request};
 use crate::fixture::{JobBuilder, Runs, config, secs};
 use crate::node::{NodeSetup, UPTIME};
 use crate::random::Random;
+use crate::resource::Resource;
 use crate::script::{Playbook, Script};
+use crate::stall::Stalls;
 use crate::world::World;
 
 /// A fleet being put together.
@@ -35,6 +39,9 @@ pub struct Fleet {
     /// The world.
     pub world: World,
     nodes: u16,
+    resource: Option<Resource>,
+    stalls: Option<Stalls>,
+    is_judged: bool,
 }
 
 /// Names a node of a fleet, counted from 0.
@@ -64,6 +71,7 @@ pub fn lock(name: &str, key: &str) -> Lock {
         stands_again: true,
         give_up_after: None,
         token_file: None,
+        keeper: Keeping::Auto,
     }
 }
 
@@ -141,6 +149,23 @@ impl FleetBuilder {
         self
     }
 
+    /// Lets the clocks of the nodes drift apart by at least so many millionths.
+    pub fn drift_at_least(self, ppm: i32) -> FleetBuilder {
+        let drift_ppm = self.drift_ppm.max(ppm);
+        FleetBuilder { drift_ppm, ..self }
+    }
+
+    /// Uses a Consul that may do at every moment what its documentation allows.
+    pub fn contract(mut self) -> FleetBuilder {
+        self.consul.contract = true;
+        self
+    }
+
+    /// Gives the configuration, to be read.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Uses another Consul.
     pub fn consul(mut self, consul: Options) -> FleetBuilder {
         self.consul = consul;
@@ -178,7 +203,7 @@ impl FleetBuilder {
             world.add_node(setup, &prepare);
         }
         world.run_until(Time(0));
-        Fleet { world, nodes: self.nodes }
+        Fleet { world, nodes: self.nodes, resource: None, stalls: None, is_judged: true }
     }
 }
 
@@ -190,7 +215,40 @@ impl Fleet {
 
     /// Lets so much time pass.
     pub fn run_for(&mut self, duration: Duration) {
-        self.world.run_for(duration);
+        let end = self.world.now() + duration;
+        while self.world.now() < end {
+            let stall = self.stalls.as_ref().map(Stalls::next);
+            let write = self.resource.as_ref().map(Resource::next);
+            let next = stall.into_iter().chain(write).min().unwrap_or(end).min(end);
+            self.world.run_until(next);
+            if let Some(stalls) = &mut self.stalls {
+                stalls.perform(&mut self.world);
+            }
+            if let Some(resource) = &mut self.resource {
+                resource.take_writes(&self.world);
+            }
+        }
+        self.world.run_until(end);
+    }
+
+    /// Gives the fleet a resource that every process of a lock's job writes to with its token.
+    pub fn set_resource(&mut self, resource: Resource) {
+        self.resource = Some(resource);
+    }
+
+    /// Gives the resource.
+    pub const fn resource(&self) -> Option<&Resource> {
+        self.resource.as_ref()
+    }
+
+    /// Keeps the oracle's findings from failing the test; the test looks at them itself.
+    pub const fn judge_myself(&mut self) {
+        self.is_judged = false;
+    }
+
+    /// Keeps nodes from running at random from now on.
+    pub fn set_stalls(&mut self, stalls: Stalls) {
+        self.stalls = Some(stalls);
     }
 
     /// Does something to a node.
@@ -234,8 +292,24 @@ impl Fleet {
                 return self.world.now().since(begun);
             }
             assert!(self.world.now() < end, "no new runner, but {runners:?}\n{}", self.story());
-            self.world.run_for(Duration::from_millis(100));
+            self.run_for(Duration::from_millis(100));
         }
+    }
+
+    /// Waits until something holds; tells how long it took.
+    pub fn await_that(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        holds: impl Fn(&Fleet) -> bool,
+    ) -> Duration {
+        let begun = self.world.now();
+        while !holds(self) {
+            let took = self.world.now().since(begun);
+            assert!(took < limit, "not after {took:?}: {what}\n{}", self.story());
+            self.run_for(Duration::from_millis(100));
+        }
+        self.world.now().since(begun)
     }
 
     /// Gives what is known about the processes of a job on a node, over all its lives.
@@ -274,10 +348,37 @@ impl Fleet {
     }
 }
 
+/// What the fleets of this thread were accused of whose test looks at that itself.
+mod verdict {
+    use std::cell::RefCell;
+
+    thread_local! {
+        pub(super) static VERDICTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+}
+
+/// Gives what fleets with [stalls](Fleet::set_stalls) were accused of in this thread since the last
+/// call: also those whose test has failed.
+pub fn take_verdicts() -> Vec<String> {
+    verdict::VERDICTS.with_borrow_mut(core::mem::take)
+}
+
 impl Drop for Fleet {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if self.stalls.is_some() {
+            let resource = self.resource.as_ref().map_or(&[][..], Resource::offences);
+            let violations = self.world.observer().violations().iter().map(ToString::to_string);
+            let story = || self.story();
+            let all = violations.chain(resource.iter().cloned());
+            let all = all.map(|what| format!("{what}\n{}", story()));
+            return verdict::VERDICTS.with_borrow_mut(|verdicts| verdicts.extend(all));
+        }
+        if std::thread::panicking() || !self.is_judged {
             return;
+        }
+        if let Some(offence) = self.resource.as_ref().and_then(|it| it.offences().first()) {
+            let story = self.story();
+            assert_eq!(offence, "nothing", "what must never happen did\n{story}");
         }
         if let Some(violation) = self.world.observer().violations().first() {
             let story = self.story();

@@ -95,7 +95,13 @@ pub fn wire(data: &[u8]) {
         ConsulRequest::Keys { key: key(), recurse: true, dc: None, index: 0, wait },
         ConsulRequest::LockRead { key: key(), index: 0, wait },
         ConsulRequest::SessionRenew { session: key() },
-        ConsulRequest::Acquire { key: key(), session: key(), value: key() },
+        ConsulRequest::Acquire {
+            key: key(),
+            session: key(),
+            modified: Some(7),
+            floor: 0,
+            value: key(),
+        },
     ];
     for request in requests {
         let _ = wire::decode(&request, answer);

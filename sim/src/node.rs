@@ -12,6 +12,7 @@ use steersman_engine::{Engine, Input, JobId, RunId, RunKind, Time};
 use crate::catalog::{Files, Pending};
 use crate::clock::NodeClock;
 use crate::container::{Frozen, RestartPolicy};
+use crate::keeper::Keeper;
 use crate::link::Link;
 use crate::random::mix;
 use crate::runs::Runs;
@@ -102,6 +103,7 @@ pub struct Node {
     /// The newest process of each job and kind in this life.
     newest: BTreeMap<(JobId, RunKind), u32>,
     pub(crate) frozen: Option<Frozen>,
+    pub(crate) keeper: Keeper,
     /// By slot.
     names: Vec<Name>,
     /// By slot and kind.
@@ -137,6 +139,7 @@ impl Node {
             earlier: BTreeMap::new(),
             newest: BTreeMap::new(),
             frozen: None,
+            keeper: Keeper::default(),
             names,
             memos: Vec::new(),
         }
@@ -176,6 +179,11 @@ impl Node {
     /// Tells whether its supervisor is kept from running.
     pub const fn is_held(&self) -> bool {
         self.paused.is_some()
+    }
+
+    /// Tells whether nothing in the container runs.
+    pub const fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
     }
 
     /// Gives the engine, to be read.
@@ -268,20 +276,23 @@ pub(crate) enum Group {
 pub(crate) struct Process {
     pub(crate) script: Arc<Script>,
     pub(crate) state: State,
+    /// Whether it was killed before it ran: it never gets as far as its program then.
+    is_doomed: bool,
 }
 
 impl Process {
     pub(crate) const fn new(script: Arc<Script>) -> Process {
-        Process { script, state: State::Starting }
+        Process { script, state: State::Starting, is_doomed: false }
     }
 
     /// Starts to run; gives when it ends by itself.
     pub(crate) fn on_started(&mut self, now: Time) -> Option<Time> {
         let group = match self.script.leaves {
-            Some(_) => Group::WithChild,
-            None => Group::Alone,
+            Some(_) if !self.is_doomed => Group::WithChild,
+            Some(_) | None => Group::Alone,
         };
         let end = match self.script.life {
+            _ if self.is_doomed => Some((now, ExitStatus::Signal(Signal::KILL.0))),
             Life::Endless => None,
             Life::Ends { after, status } => Some((now + after, status)),
         };
@@ -294,7 +305,10 @@ impl Process {
         let reaction = self.script.reaction(signal).map(|(after, status)| (now + after, status));
         let spares_child = signal != Signal::KILL && !self.is_child_polite();
         match self.state {
-            State::Starting => None,
+            State::Starting => {
+                self.is_doomed |= signal == Signal::KILL && self.script.killed_after.is_some();
+                None
+            }
             State::Running { end, group } => {
                 let group = if spares_child { group } else { Group::Alone };
                 let end = match (end, reaction) {

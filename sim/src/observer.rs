@@ -236,8 +236,19 @@ impl Observer {
         self.oracle.excused()
     }
 
-    pub(crate) fn on_held(&mut self, node: NodeId) {
-        self.oracle.on_held(node);
+    /// Gives the processes that work under a lock's key, each with its token.
+    pub fn writers(&self, key: &str) -> Vec<(NodeId, RunId, u64)> {
+        self.oracle.writers(key)
+    }
+
+    /// A supervisor is kept from running; with `is_all`, so is everything else in its container.
+    pub(crate) fn on_held(&mut self, at: Time, node: NodeId, is_all: bool) {
+        self.oracle.on_held(at, node, is_all);
+    }
+
+    /// Tells whether Consul has lost its state: tokens begin anew.
+    pub const fn are_tokens_void(&self) -> bool {
+        self.oracle.are_tokens_void()
     }
 
     pub(crate) const fn on_state_lost(&mut self) {
@@ -323,6 +334,7 @@ impl Observer {
             | Effect::Consul { .. }
             | Effect::Snapshot { .. }
             | Effect::WriteFile { .. }
+            | Effect::Guard { .. }
             | Effect::Metric { .. }
             | Effect::LoadConfig
             | Effect::Applied(_)

@@ -11,6 +11,7 @@ use steersman_engine::input::ExitStatus;
 use steersman_engine::{RunKind, Time};
 
 use crate::agenda::NodeId;
+use crate::random::Random;
 
 /// How one process behaves from its start to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +117,15 @@ pub struct Child {
 }
 
 impl Script {
+    /// Lets its program, if it does one, draw its times.
+    #[must_use]
+    pub(crate) fn drawing(mut self, random: Random) -> Script {
+        if self.program.is_some() {
+            self.draws = Draws::Seeded(random.draw());
+        }
+        self
+    }
+
     /// A process that starts in a millisecond, runs for ever and dies of the first signal.
     pub fn endless() -> Script {
         Script {

@@ -212,6 +212,7 @@ impl World {
             Happening::Expires(op) => self.on_expires(id, op),
             Happening::Birth => self.on_birth(id),
             Happening::GraceOver => self.crash(id),
+            Happening::Guard => self.on_guard_due(id),
             Happening::Catalog => self.on_catalog_due(),
             Happening::Stage(cue) => self.on_cue(id, cue),
             Happening::Started(run) => self.on_started(id, run),
@@ -343,6 +344,7 @@ impl World {
         self.observer.on_settled(self.now, id);
         self.observer.tap().put(Level::Everything, self.now, id, || Seen::Digest(digest));
         self.update_wakeup(id);
+        self.greet_keeper(id);
     }
 
     fn carry_out(&mut self, id: NodeId, mono: Time, effect: Effect) {
@@ -373,6 +375,7 @@ impl World {
             Effect::SetVariable { name, value } if self.stage.is_some() => {
                 self.on_stage_variable(id, &name, value.as_deref());
             }
+            Effect::Guard { lock, until, jobs } => self.on_guard(id, lock, until, jobs),
             Effect::Snapshot { .. }
             | Effect::SetVariable { .. }
             | Effect::Published(_)

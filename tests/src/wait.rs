@@ -34,3 +34,8 @@ pub fn stays(what: &str, span: Duration, mut holds: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(50));
     }
 }
+
+/// Does nothing for a while: what a program under test does between two writes, or a fault lasts.
+pub fn pass(span: Duration) {
+    thread::sleep(span);
+}

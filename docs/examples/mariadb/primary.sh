@@ -62,10 +62,16 @@ here 'STOP SLAVE; RESET SLAVE ALL; SET GLOBAL rpl_semi_sync_master_enabled = ON'
     die "cannot end replication"
 [ "$term" -le "$token" ] || die "the data has seen term $term already"
 
-# Those who promised follow at once; follow.sh brings the rest.
+# Those who promised follow at once, unless their own follow.sh was quicker; it brings the rest.
+draw() { # member
+    local now
+    now=$(at "$1" 'SHOW SLAVE STATUS\G')
+    [ "$(field Master_Host <<<"$now")" = "$SELF" ] &&
+        [ "$(field Slave_IO_Running <<<"$now")" = Yes ] ||
+        at "$1" "CALL node.follow($token, '$SELF', '$REPLICATION_PASSWORD')"
+}
 for file in "$votes"/*[0-9]; do
-    [ ! -e "$file" ] ||
-        at "${file##*/}" "CALL node.follow($token, '$SELF', '$REPLICATION_PASSWORD')" &
+    [ ! -e "$file" ] || draw "${file##*/}" &
 done
 
 # The term's first transaction. It waits until another member has it, which therefore follows us.

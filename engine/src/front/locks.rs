@@ -10,7 +10,7 @@ use super::keys::LOCK;
 use super::lock_figures::Figures;
 use super::problem::{BAD_VALUE, CONFLICTING_KEYS, Problem, Problems};
 use super::text::At;
-use crate::config::{Lock, Takeover};
+use crate::config::{Keeping, Lock, Takeover};
 
 /// A lock with the places that later checks point at.
 #[derive(Clone, Debug)]
@@ -75,6 +75,11 @@ pub(crate) fn lock(node: &Node, index: usize, problems: &mut Problems) -> Option
         stands_again: fields.flag("standAgain", problems).is_none_or(|at| at.value),
         give_up_after: fields.duration("giveUpAfter", problems).map(|at| at.value),
         token_file: boxed(fields.text("tokenFile", problems)),
+        keeper: match fields.word("keeper", problems).map(|at| at.value) {
+            Some("required") => Keeping::Required,
+            Some("auto") => Keeping::Auto,
+            Some(_) | None => Keeping::Off,
+        },
     };
     Some(LockDraft { lock, name, key, healthy })
 }

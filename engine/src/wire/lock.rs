@@ -36,20 +36,28 @@ pub(super) fn encode(request: &ConsulRequest) -> HttpRequest {
             query.add_wait(*index, *wait);
             query.into_get()
         }
-        ConsulRequest::Acquire { key, session, value } => {
+        ConsulRequest::Acquire { key, session, modified, floor, value } => {
+            // Whether the one before must have stopped was judged by what was read.
+            let check = modified.map(|modified| match modified {
+                0 => json!({ "KV": { "Verb": "check-not-exists", "Key": &**key } }),
+                _ => json!({
+                    "KV": { "Verb": "check-index", "Key": &**key, "Index": modified }
+                }),
+            });
             let lock = json!({ "KV": {
                 "Verb": "lock",
                 "Key": &**key,
                 "Session": &**session,
-                "Flags": limits::HELD_FLAG,
+                "Flags": limits::HELD_FLAG | floor & limits::FLOOR_MASK,
                 "Value": base64(value.as_bytes()),
             }});
-            put("/v1/txn".into(), Some(json!([lock])))
+            put("/v1/txn".into(), Some(Value::from_iter(check.into_iter().chain([lock]))))
         }
-        ConsulRequest::Release { key, session, value } => {
+        ConsulRequest::Release { key, session, floor, value } => {
             let mut query = Query::new(key_path(key));
             query.add("release", session);
-            query.add("flags", &limits::RELEASED_FLAG.to_string());
+            let flags = limits::RELEASED_FLAG | floor & limits::FLOOR_MASK;
+            query.add("flags", &flags.to_string());
             let body = Some(value.as_bytes().to_vec());
             HttpRequest { method: "PUT", target: query.target, body }
         }
@@ -78,8 +86,10 @@ pub(super) fn decode(request: &ConsulRequest, answer: HttpAnswer<'_>) -> ConsulR
         ConsulRequest::Acquire { .. } if answer.status == 409 => {
             body["Errors"].is_array().then_some(ConsulReply::Acquired { token: None })
         }
-        ConsulRequest::Acquire { .. } => body["Results"][0]["KV"]["ModifyIndex"]
-            .as_u64()
+        // The lock is the last step; a check before it may have a result as well.
+        ConsulRequest::Acquire { .. } => body["Results"]
+            .as_array()
+            .and_then(|results| results.last()?["KV"]["ModifyIndex"].as_u64())
             .map(|token| ConsulReply::Acquired { token: Some(token) }),
         ConsulRequest::Register(_)
         | ConsulRequest::Deregister { .. }
@@ -121,14 +131,20 @@ mod tests {
 
     #[test]
     fn refused_and_granted_acquisitions_are_told_apart() {
-        let request =
-            ConsulRequest::Acquire { key: "k".into(), session: "s".into(), value: "v".into() };
+        let request = ConsulRequest::Acquire {
+            key: "k".into(),
+            session: "s".into(),
+            modified: Some(75),
+            floor: 7,
+            value: "v".into(),
+        };
         let read = |status, body: &str| {
             decode(&request, HttpAnswer { status, index: None, body: body.as_bytes() })
         };
-        let granted =
-            r#"{"Results":[{"KV":{"Key":"k","LockIndex":1,"ModifyIndex":76}}],"Errors":null}"#;
+        let granted = r#"{"Results":[{"KV":{"ModifyIndex":75}},{"KV":{"ModifyIndex":76}}]}"#;
         assert_eq!(read(200, granted), ConsulReply::Acquired { token: Some(76) });
+        let body = String::from_utf8(encode(&request).body.unwrap_or_default()).unwrap_or_default();
+        assert!(body.contains(&format!("\"Flags\":{}", limits::HELD_FLAG + 7)), "{body}");
         let refused = r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"lock is already held"}]}"#;
         assert_eq!(read(409, refused), ConsulReply::Acquired { token: None });
         assert!(matches!(read(200, "{}"), ConsulReply::Failed(_)));

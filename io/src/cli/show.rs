@@ -69,7 +69,11 @@ const WATCH_HEADINGS: [&str; 3] = ["WATCH", "SEES", "NOTE"];
 
 fn lock_row(lock: &LockStatus) -> [String; 4] {
     let token = lock.token.map_or_else(|| String::from("-"), |token| token.to_string());
-    let note = if lock.jeopardy { "in jeopardy: a renewal failed" } else { "" };
+    let note = match (lock.jeopardy, lock.guarded) {
+        (true, _) => "in jeopardy: a renewal failed",
+        (false, Some(false)) => "no keeper",
+        (false, Some(true) | None) => "",
+    };
     [lock.name.to_string(), word(&lock.standing), token, note.to_owned()]
 }
 
@@ -363,7 +367,9 @@ mod tests {
             standing: StandingWord::Leading,
             token: Some(1042),
             jeopardy: true,
+            guarded: Some(false),
         };
+        let backup = LockStatus { name: "backup".into(), jeopardy: false, ..primary.clone() };
         let db = WatchStatus { name: "db".into(), count: Some(3), stale: false };
         let cache = WatchStatus { name: "cache".into(), count: None, stale: true };
         let status = Status {
@@ -371,7 +377,8 @@ mod tests {
             maintenance: true,
             stopping: false,
             catalog_failing: true,
-            locks: vec![primary],
+            locks: vec![primary, backup],
+            keeper: None,
             watches: vec![db, cache],
         };
         let expected = "\
@@ -383,6 +390,7 @@ long-job-name  waiting  unknown     -     0  3          waits for app; 2 more to
 
 LOCK     STANDING  TOKEN  NOTE
 primary  leading    1042  in jeopardy: a renewal failed
+backup   leading    1042  no keeper
 
 WATCH  SEES  NOTE
 db        3

@@ -152,6 +152,10 @@ pub async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
                 // Neither is needed for the exchange: without them, a dead peer is noticed later.
                 let _ = stream.set_nodelay(true);
                 let _ = watch_peer(&stream);
+                // A request that was given up must not arrive later: the kernel would repeat it for
+                // as long as nothing is acknowledged, and a renewal that arrives when a cut ends
+                // keeps a session that nobody has any more.
+                let _ = stream.set_zero_linger();
                 return Ok(stream);
             }
             Some(Ok(Err(error))) => failure = error,
@@ -249,6 +253,16 @@ mod tests {
             ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"].iter().map(parse).collect();
         assert_eq!(alternating(&given), order);
         assert_eq!(alternating(&[]), []);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_given_up_is_reset() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = connect_any(&[listener.local_addr().unwrap()]).await.unwrap();
+        let (mut theirs, _) = listener.accept().await.unwrap();
+        drop(ours);
+        let read = tokio::io::AsyncReadExt::read(&mut theirs, &mut [0; 1]).await;
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[test]

@@ -38,6 +38,7 @@ impl Given {
             | Input::Exited { .. }
             | Input::TreeGone { .. }
             | Input::Consul { .. }
+            | Input::Keeper(_)
             | Input::Signal(_) => Given::default(),
         }
     }
@@ -75,6 +76,7 @@ impl Redactor {
             | Input::Exited { .. }
             | Input::TreeGone { .. }
             | Input::Consul { .. }
+            | Input::Keeper(_)
             | Input::Signal(_) => Cow::Borrowed(input),
         }
     }
@@ -107,6 +109,7 @@ impl Redactor {
             | Effect::Consul { .. }
             | Effect::Snapshot { .. }
             | Effect::WriteFile { .. }
+            | Effect::Guard { .. }
             | Effect::Metric { .. }
             | Effect::Log(_)
             | Effect::Reply { .. }

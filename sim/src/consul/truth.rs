@@ -51,6 +51,12 @@ impl Consul {
         held.map(|entry| entry.key.clone()).collect()
     }
 
+    /// Lists the names of all sessions.
+    pub fn session_names(&self) -> Vec<Str> {
+        let Some(server) = self.freshest() else { return Vec::new() };
+        server.store.sessions.values().map(|session| session.name.clone()).collect()
+    }
+
     /// The server that knows most; the leader when several do.
     fn freshest(&self) -> Option<&Server> {
         self.servers.iter().max_by_key(|server| server.applied)

@@ -36,6 +36,8 @@ pub enum Finds {
     Listed,
     /// It keeps its connection until a write fails.
     Cached,
+    /// It looks once: what it watches never changes.
+    Once,
 }
 
 /// How long a client waits for an acknowledgement.
@@ -50,6 +52,8 @@ pub struct Client {
     pub(crate) address: Option<NodeId>,
     pub(crate) looked: Option<Time>,
     pub(crate) sent: Option<Time>,
+    /// The write that a server has taken and does not acknowledge yet.
+    pub(crate) taken: Option<(NodeId, Entry)>,
     /// The write whose acknowledgement is under way.
     pub(crate) accepted: Option<Entry>,
     pub(crate) written: u64,
@@ -66,6 +70,7 @@ impl Client {
             address: None,
             looked: None,
             sent: None,
+            taken: None,
             accepted: None,
             written: 0,
             refused: 0,
@@ -77,7 +82,7 @@ impl Client {
         let is_old = self.looked.is_none_or(|looked| now.since(looked) >= self.spec.refresh);
         match self.spec.finds {
             Finds::Listed => is_old,
-            Finds::Cached => self.address.is_none() && is_old,
+            Finds::Cached | Finds::Once => self.address.is_none() && is_old,
         }
     }
 }

@@ -26,6 +26,11 @@ impl History {
         self.runs.last().map_or(0, |last| last.sequence)
     }
 
+    /// Gives the last write.
+    pub fn last(&self) -> Option<Entry> {
+        self.runs.last().copied()
+    }
+
     /// Adds a write.
     pub fn append(&mut self, cluster: u32, term: u32) -> Entry {
         let entry = Entry { cluster, term, sequence: self.length() + 1 };

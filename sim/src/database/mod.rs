@@ -6,10 +6,13 @@
 
 pub mod client;
 pub mod history;
+mod operate;
 pub mod perform;
 pub mod spec;
 pub mod truth;
 
+use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use steersman_engine::{RunId, Time};
@@ -20,8 +23,6 @@ pub use spec::DatabaseSpec;
 pub use truth::{ServerTruth, Truth};
 
 use crate::agenda::NodeId;
-use crate::program::machine::{Asked, Outcome};
-use crate::program::verb::Verb;
 
 /// What is in a data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub enum Replication {
 #[derive(Clone, Debug, Default)]
 pub struct Server {
     pub(crate) running: Running,
-    /// The process that waits until the data is free.
+    /// The process that waits until there is data, and the data is free.
     pub(crate) waiting: Option<RunId>,
     pub(crate) data: Data,
     pub(crate) cluster: u32,
@@ -91,6 +92,11 @@ pub struct Server {
     pub(crate) is_errant: bool,
     pub(crate) term: u32,
     pub(crate) token: u64,
+    /// The largest token to which it has promised itself, on its disk as its data is, and whose.
+    pub(crate) promised: u64,
+    pub(crate) promised_to: Option<NodeId>,
+    /// Whether it answers and can do nothing: its disk is full, its tables are locked.
+    pub(crate) is_broken: bool,
 }
 
 /// A backup in the store.
@@ -109,6 +115,10 @@ pub struct Database {
     backups: Vec<Backup>,
     clusters: u32,
     terms: u32,
+    /// The token with which each term was written.
+    tokens: BTreeMap<u32, u64>,
+    /// Whether the last backup is older than it may be.
+    pub(crate) is_unsaved: bool,
     /// The largest token with which a write was accepted, and whether a smaller one came later.
     fence: (u64, bool),
     pub(crate) acknowledged: Vec<(Entry, Time)>,
@@ -125,6 +135,8 @@ impl Database {
             backups: Vec::new(),
             clusters: 0,
             terms: 0,
+            tokens: BTreeMap::new(),
+            is_unsaved: false,
             fence: (0, false),
             acknowledged: Vec::new(),
             lost: 0,
@@ -152,18 +164,30 @@ impl Database {
         self.fence.1
     }
 
-    /// The process of a server runs; tells whether it will ever answer.
-    pub(crate) fn on_process(&mut self, node: NodeId, run: RunId) -> bool {
-        let server = &mut self.servers[node.index()];
-        if server.data == Data::Empty {
-            return false;
+    /// The process of a server runs; tells when it will answer, unless it waits for its data, or
+    /// for another process that has them.
+    pub(crate) fn on_process(&mut self, node: NodeId, run: RunId) -> Option<Duration> {
+        let mut boot = self.spec.boot;
+        if let (Data::Empty, Some(init)) = (self.server(node).data, self.spec.init) {
+            boot += init;
+            self.initialise(node);
         }
-        if server.running != Running::Down {
+        let server = &mut self.servers[node.index()];
+        if server.running != Running::Down || server.data == Data::Empty {
             server.waiting = Some(run);
-            return false;
+            return None;
         }
         server.running = Running::Boots(run);
-        true
+        Some(boot)
+    }
+
+    /// A process that has waited for data has them; gives it when it begins to boot.
+    pub(crate) fn on_data(&mut self, node: NodeId) -> Option<RunId> {
+        let server = &mut self.servers[node.index()];
+        let run = server.waiting.filter(|_| server.running == Running::Down)?;
+        server.waiting = None;
+        server.running = Running::Boots(run);
+        Some(run)
     }
 
     /// A server answers from now on; a source that it had it has again.
@@ -231,10 +255,11 @@ impl Database {
             return false;
         };
         let Some(other) = self.servers.get(source.index()) else { return false };
-        let is_there = is_open && own.is_up() && other.is_up() && other.has_users;
+        let is_promised = own.promised > other.token.max(other.promised);
+        let is_there = is_open && own.is_up() && other.is_up() && other.has_users && !is_promised;
         let is_start = own.cluster == other.cluster && own.history.is_start_of(&other.history);
         let is_fresh = own.history.length() == 0 && !own.has_users;
-        let (history, cluster) = (other.history.clone(), other.cluster);
+        let (history, cluster, token) = (other.history.clone(), other.cluster, other.token);
         let own = &mut self.servers[replica.index()];
         own.replication = Replication::Runs { is_connected: is_there };
         if !is_there {
@@ -244,6 +269,7 @@ impl Database {
             own.history = history;
             own.cluster = cluster;
             own.has_users = true;
+            own.promised = own.promised.max(token);
         } else {
             own.replication = Replication::Stopped;
             own.is_errant = true;
@@ -251,145 +277,34 @@ impl Database {
         is_start || is_fresh
     }
 
-    /// A write arrives at a server; gives what it is when it is accepted.
+    /// A write arrives at a server; gives what it is when it is taken.
     pub(crate) fn write(&mut self, node: NodeId) -> Option<Entry> {
         let server = self.servers.get_mut(node.index())?;
         if !server.accepts() {
             return None;
         }
         let entry = server.history.append(server.cluster, server.term);
-        if server.token < self.fence.0 {
-            self.fence.1 = true;
-        }
-        self.fence.0 = self.fence.0.max(server.token);
+        self.tokens.insert(server.term, server.token);
         Some(entry)
     }
 
-    /// Does what a program asks for at a server.
-    pub(crate) fn operate(&mut self, node: NodeId, asked: &Asked) -> Outcome {
-        let Some(server) = self.servers.get(node.index()) else {
-            return Outcome::bad("invalid", "no such node");
-        };
-        match asked.verb {
-            Verb::DbData => return Outcome::text(server.data.as_str()),
-            Verb::DbInit => return self.initialise(node),
-            Verb::DbRestore => return self.restore(node, asked),
-            _ if !server.is_up() => return Outcome::bad("down", "the server does not answer"),
-            Verb::DbLogin if !server.has_users => {
-                return Outcome::bad("denied", "access denied for the replication user");
-            }
-            Verb::DbStatus => return self.status(node),
-            Verb::DbSnapshot => return self.back_up(node),
-            _ => {}
-        }
-        self.change(node, asked)
-    }
-
-    fn change(&mut self, node: NodeId, asked: &Asked) -> Outcome {
-        self.terms += 1;
-        let argument = asked.arguments.first().map_or("", |text| &**text);
-        let source = self.spec.node(argument);
-        let term = self.terms;
-        let server = &mut self.servers[node.index()];
-        match asked.verb {
-            Verb::DbUsers => server.has_users = true,
-            Verb::DbFollow => {
-                let Some(source) = source.filter(|source| *source != node) else {
-                    return Outcome::bad("invalid", format!("cannot follow \"{argument}\""));
-                };
-                server.source = Some(source);
-                server.replication = Replication::Runs { is_connected: false };
-                server.is_errant = false;
-            }
-            Verb::DbUnfollow if server.source.is_some() => {
-                server.replication = Replication::Stopped;
-            }
-            Verb::DbPromote => {
-                server.source = None;
-                server.replication = Replication::Off;
-                server.is_read_only = false;
-                server.is_errant = false;
-                server.term = term;
-                server.token = argument.parse().unwrap_or(server.token);
-            }
-            Verb::DbClone => return self.clone_from(node, source),
-            Verb::DbReadOnly => server.is_read_only = !argument.is_empty(),
-            _ => {}
-        }
-        Outcome::is(true)
-    }
-
-    fn initialise(&mut self, node: NodeId) -> Outcome {
-        let server = &mut self.servers[node.index()];
-        if server.data != Data::Empty {
-            return Outcome::bad("invalid", "the data directory is not empty");
-        }
-        self.clusters += 1;
-        server.data = Data::Initialised;
-        server.cluster = self.clusters;
-        Outcome::is(true)
-    }
-
-    fn restore(&mut self, node: NodeId, asked: &Asked) -> Outcome {
-        let name = asked.arguments.first().and_then(|name| name.strip_prefix("backup-"));
-        let nth = name.and_then(|nth| nth.parse::<usize>().ok());
-        let backup = nth.and_then(|nth| self.backups.get(nth.checked_sub(1)?));
-        let Some(Backup { cluster, history, has_users }) = backup.cloned() else {
-            return Outcome::bad("invalid", "there is no such backup");
-        };
-        let server = &mut self.servers[node.index()];
-        if server.data != Data::Empty {
-            return Outcome::bad("invalid", "the data directory is not empty");
-        }
-        *server = Server { data: Data::Restored, cluster, history, has_users, ..Server::default() };
-        Outcome::is(true)
-    }
-
-    fn clone_from(&mut self, node: NodeId, source: Option<NodeId>) -> Outcome {
-        let other = source.map(|source| self.server(source)).filter(|other| other.is_up());
-        let Some(other) = other else { return Outcome::bad("down", "the other does not answer") };
-        let (cluster, history, has_users) = (other.cluster, other.history.clone(), other.has_users);
-        let server = &mut self.servers[node.index()];
-        server.data = Data::Restored;
-        server.cluster = cluster;
-        server.history = history;
-        server.has_users = has_users;
-        server.source = None;
-        server.replication = Replication::Off;
-        server.is_errant = false;
-        Outcome::is(true)
-    }
-
-    fn back_up(&mut self, node: NodeId) -> Outcome {
-        let server = &self.servers[node.index()];
-        let (cluster, history) = (server.cluster, server.history.clone());
-        let has_users = server.has_users;
-        self.backups.push(Backup { cluster, history, has_users });
-        Outcome::text(format!("backup-{}", self.backups.len()))
-    }
-
-    fn status(&self, node: NodeId) -> Outcome {
+    /// Tells whether a write may be acknowledged: as many others have it as must, and its server
+    /// has not promised itself to somebody newer. It is accepted then, with its token.
+    pub(crate) fn commit(&mut self, node: NodeId, entry: Entry) -> bool {
         let server = self.server(node);
-        let name = |node: NodeId| self.spec.name_of(node);
-        let replicas: Vec<&str> = self.replicas(node).map(name).collect();
-        let replication = match server.replication {
-            Replication::Off => "",
-            Replication::Runs { .. } => "running",
-            Replication::Stopped => "stopped",
-        };
-        let yes = |is_so: bool| Arc::from(if is_so { "yes" } else { "" });
-        let more = vec![
-            ("source", Arc::from(server.source.map_or("", name))),
-            ("replication", Arc::from(replication)),
-            ("connected", yes(server.replication == Replication::CONNECTED)),
-            ("replicas", Arc::from(replicas.join(" "))),
-            ("position", Arc::from(server.history.length().to_string())),
-            ("cluster", Arc::from(server.cluster.to_string())),
-            ("users", yes(server.has_users)),
-            ("errant", yes(server.is_errant)),
-            ("readOnly", yes(server.is_read_only)),
-        ];
-        Outcome::Good(Arc::from("up"), more)
+        let (token, is_promised) = (server.token, server.promised > server.token);
+        if self.spec.sync > 0 {
+            let copies = self.replicas(node);
+            let copies = copies.filter(|id| self.server(*id).history.has(entry)).count();
+            if is_promised || !server.is_up() || copies < usize::from(self.spec.sync) {
+                return false;
+            }
+        }
+        if token < self.fence.0 {
+            self.fence.1 = true;
+        }
+        self.fence.0 = self.fence.0.max(token);
+        true
     }
 }
 
@@ -406,7 +321,7 @@ impl Server {
 
     /// Tells whether it takes writes of clients, who log in with the users of the cluster.
     pub const fn accepts(&self) -> bool {
-        self.is_up() && !self.is_read_only && self.has_users
+        self.is_up() && !self.is_read_only && !self.is_broken && self.has_users
     }
 
     /// Tells whether it takes writes and replicates from nobody.

@@ -61,9 +61,11 @@ impl World {
         let now = self.now();
         let Some(stage) = self.stage.as_deref_mut() else { return };
         for (nth, database) in (0..).zip(&mut stage.databases) {
-            if database.is_server(id, &job) && database.on_process(id, run) {
+            if database.is_server(id, &job)
+                && let Some(boot) = database.on_process(id, run)
+            {
                 let cue = Happening::Stage(Cue::Booted(nth, run));
-                self.agenda.put(now + database.spec.boot, id, cue);
+                self.agenda.put(now + boot, id, cue);
             }
         }
     }
@@ -89,6 +91,16 @@ impl World {
         }
     }
 
+    /// A server has got data: the process that has waited for them boots.
+    fn on_data(&mut self, id: NodeId, nth: u8) {
+        let now = self.now();
+        let Some(database) = self.database_mut(nth) else { return };
+        let boot = database.spec.boot;
+        if let Some(run) = database.on_data(id) {
+            self.agenda.put(now + boot, id, Happening::Stage(Cue::Booted(nth, run)));
+        }
+    }
+
     pub(crate) fn on_booted(&mut self, id: NodeId, nth: u8, run: RunId) {
         if self.is_held(id, Cue::Booted(nth, run)) {
             return;
@@ -101,6 +113,7 @@ impl World {
 
     /// Does what a program asks for at the server of a node.
     pub(crate) fn operate(&mut self, from: NodeId, to: NodeId, asked: &Asked) -> Outcome {
+        let asked = &self.with_names(asked);
         let Some(stage) = self.stage.as_deref_mut() else {
             return Outcome::bad("invalid", "there is no database");
         };
@@ -108,8 +121,13 @@ impl World {
         let Some(nth) = stage.databases.iter().position(is_it) else {
             return Outcome::bad("invalid", "there is no database on this node");
         };
-        let outcome = stage.databases[nth].operate(to, asked);
+        let outcome = stage.databases[nth].operate(from, to, asked);
         let nth = u8::try_from(nth).unwrap_or(u8::MAX);
+        match asked.verb {
+            Verb::DbSnapshot => self.await_backup(nth),
+            Verb::DbInit | Verb::DbRestore => self.on_data(to, nth),
+            _ => {}
+        }
         if asked.verb == Verb::DbFollow {
             self.put_stream(to, nth, WAY);
         }
@@ -118,6 +136,18 @@ impl World {
             self.tell_truth();
         }
         outcome
+    }
+
+    /// Names the node whose address a program gave instead.
+    fn with_names(&self, asked: &Asked) -> Asked {
+        let mut asked = asked.clone();
+        if matches!(asked.verb, Verb::DbFollow | Verb::DbClone)
+            && let Some(target) = asked.arguments.first_mut()
+            && let Some(name) = self.node_at(target)
+        {
+            *target = name;
+        }
+        asked
     }
 
     fn put_stream(&mut self, id: NodeId, nth: u8, after: Duration) {
@@ -167,10 +197,43 @@ impl World {
             self.database_mut(nth).is_some_and(|database| database.stream(id, is_open));
         if is_connected {
             self.stream_from(id, nth);
+            self.commit(nth, source);
         } else if is_up && is_running {
             self.put_stream(id, nth, retry);
         }
         self.tell_truth();
+    }
+
+    /// A backup was stored, or the world begins: the next one is awaited.
+    fn await_backup(&mut self, nth: u8) {
+        let now = self.now();
+        let Some(database) = self.database_mut(nth) else { return };
+        database.is_unsaved = false;
+        let Some(age) = database.spec.backup else { return };
+        self.agenda.put(now + age, CATALOG, Happening::Stage(Cue::BackupAges(nth)));
+    }
+
+    pub(crate) fn on_backup_ages(&mut self, nth: u8) {
+        if let Some(database) = self.database_mut(nth) {
+            database.is_unsaved = true;
+            self.tell_truth();
+        }
+    }
+
+    /// The server of a node can do nothing for a while, or can again.
+    pub(crate) fn set_broken(&mut self, id: NodeId, is_broken: bool) {
+        let Some(stage) = self.stage.as_deref_mut() else { return };
+        for database in &mut stage.databases {
+            database.servers[id.index()].is_broken = is_broken;
+        }
+        self.tell_truth();
+    }
+
+    /// The store of backups is away, or there again.
+    pub(crate) fn set_store(&mut self, is_away: bool) {
+        if let Some(stage) = self.stage.as_deref_mut() {
+            stage.is_store_away = is_away;
+        }
     }
 
     /// Cuts or mends the way between a node and another node, or a client.
@@ -204,6 +267,8 @@ impl World {
             let cue = Happening::Stage(Cue::Client(nth));
             self.agenda.put(now + client.spec.every, CATALOG, cue);
         }
+        let databases = u8::try_from(stage.databases.len()).unwrap_or(u8::MAX);
+        (0..databases).for_each(|nth| self.await_backup(nth));
     }
 
     /// A client looks where to write when it must, gives up what was not acknowledged, and writes.
@@ -216,6 +281,7 @@ impl World {
         let every = client.spec.every;
         if client.sent.is_some_and(|sent| now.since(sent) >= PATIENCE) {
             client.sent = None;
+            client.taken = None;
             client.refused += 1;
             if client.spec.finds == crate::database::client::Finds::Cached {
                 client.address = None;
@@ -253,9 +319,12 @@ impl World {
         }
     }
 
-    /// A write reaches the server that it was sent to.
-    pub(crate) fn on_write(&mut self, nth: u16) {
-        let Some((target, is_open)) = self.way_of(nth) else { return };
+    /// A write reaches the server that it was sent to: at once, or when the server's container goes
+    /// on, whose kernel has kept it, whether or not the client still waits.
+    pub(crate) fn on_write(&mut self, at: NodeId, nth: u16) {
+        let is_kept = at != CATALOG;
+        let way = if is_kept { Some((at, true)) } else { self.way_of(nth) };
+        let Some((target, is_open)) = way else { return };
         if self.nodes[target.index()].frozen.is_some() {
             self.is_held(target, Cue::Write(nth));
             return;
@@ -263,6 +332,15 @@ impl World {
         let Some(stage) = self.stage.as_deref_mut() else { return };
         let client = &mut stage.clients[usize::from(nth)];
         let database = client.database;
+        let place = u8::try_from(database).unwrap_or(u8::MAX);
+        if is_kept {
+            let taken = stage.databases[database].write(target);
+            if taken.is_some_and(|entry| stage.databases[database].commit(target, entry)) {
+                self.stream_from(target, place);
+                self.tell_truth();
+            }
+            return;
+        }
         if !is_open || client.sent.is_none() {
             return;
         }
@@ -276,14 +354,27 @@ impl World {
             return;
         };
         client.written += 1;
-        client.accepted = Some(entry);
-        let place = u8::try_from(database).unwrap_or(u8::MAX);
-        let database = &stage.databases[database];
-        let is_news = database.is_fence_broken() != database.truth.is_fence_broken;
-        let at = self.now();
+        client.taken = Some((target, entry));
         self.stream_from(target, place);
-        self.agenda.put(at + WAY, CATALOG, Happening::Stage(Cue::Acknowledge(nth)));
-        if is_news {
+        self.commit(place, target);
+    }
+
+    /// Acknowledges what a server has taken and as many others have as must.
+    fn commit(&mut self, place: u8, source: NodeId) {
+        let at = self.now();
+        let Some(stage) = self.stage.as_deref_mut() else { return };
+        let Some(database) = stage.databases.get_mut(usize::from(place)) else { return };
+        for (nth, client) in (0..).zip(&mut stage.clients) {
+            let Some((_, entry)) = client.taken.filter(|(server, _)| *server == source) else {
+                continue;
+            };
+            if client.database == usize::from(place) && database.commit(source, entry) {
+                client.taken = None;
+                client.accepted = Some(entry);
+                self.agenda.put(at + WAY, CATALOG, Happening::Stage(Cue::Acknowledge(nth)));
+            }
+        }
+        if database.is_fence_broken() != database.truth.is_fence_broken {
             self.tell_truth();
         }
     }
@@ -338,10 +429,11 @@ impl World {
 }
 
 impl Database {
-    /// Keeps a new truth; when the primary is another one, counts what it does not have.
+    /// Keeps a new truth; when the primary is another one, counts what it does not have. One that
+    /// could acknowledge nothing is none: an old one that was frozen has a moment left to live.
     fn settle(&mut self, mut truth: Truth) -> Arc<Truth> {
-        let primary = truth.primary();
-        if primary.is_some() && primary != self.truth.primary() {
+        let primary = truth.acknowledging(self.spec.sync);
+        if primary.is_some() && primary != self.truth.acknowledging(self.spec.sync) {
             self.lost = primary.map_or(0, |primary| self.count_lost(primary));
             truth.lost = self.lost;
         }
@@ -363,7 +455,7 @@ impl Database {
             if last.0 != entry.term {
                 last = (entry.term, last_of(entry.term));
             }
-            !history.has(*entry) && *at + lag < last.1
+            !history.has(*entry) && (self.spec.sync > 0 || *at + lag < last.1)
         };
         u64::try_from(self.acknowledged.iter().filter(is_lost).count()).unwrap_or(u64::MAX)
     }

@@ -19,12 +19,23 @@ pub struct DatabaseSpec {
     pub on: Arc<str>,
     /// From the running process to the server that answers.
     pub boot: Duration,
+    /// How long a server takes to make an empty database when its data directory is empty; without
+    /// it a program must.
+    #[serde(default)]
+    pub init: Option<Duration>,
     /// From a lost connection to the next attempt of a replica.
     pub retry: Duration,
     /// Whether a server refuses writes when it starts.
     pub is_read_only: bool,
+    /// How many replicas must have a write before it is acknowledged, however long that takes; with
+    /// none of them replication may lose `lag`.
+    #[serde(default)]
+    pub sync: u16,
     /// What replication may lose with a primary that dies.
     pub lag: Duration,
+    /// How old its last backup may become.
+    #[serde(default)]
+    pub backup: Option<Duration>,
     /// The job that says, while it is healthy, that this node is the primary, as a pattern.
     pub primary: Option<Arc<str>>,
     /// The job that says, while it is healthy, that this node is a replica, as a pattern.
@@ -42,9 +53,12 @@ impl DatabaseSpec {
             job: Arc::from(job),
             on: Arc::from("*"),
             boot: Duration::from_secs(2),
+            init: None,
             retry: Duration::from_secs(60),
             is_read_only: false,
+            sync: 0,
             lag: Duration::from_secs(5),
+            backup: None,
             primary: None,
             replica: None,
             nodes: Vec::new(),

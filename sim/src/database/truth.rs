@@ -41,6 +41,8 @@ pub struct Truth {
     pub lost: u64,
     /// Whether a write with a smaller token came after one with a larger.
     pub is_fence_broken: bool,
+    /// Whether the last backup is older than it may be.
+    pub is_unsaved: bool,
 }
 
 impl Database {
@@ -70,7 +72,12 @@ impl Database {
             }
         });
         let servers = servers.collect();
-        Truth { servers, lost: self.lost, is_fence_broken: self.is_fence_broken() }
+        Truth {
+            servers,
+            lost: self.lost,
+            is_fence_broken: self.is_fence_broken(),
+            is_unsaved: self.is_unsaved,
+        }
     }
 }
 
@@ -80,6 +87,14 @@ impl Truth {
         let mut primaries = (0..).map(NodeId).zip(&self.servers).filter(|(_, it)| it.is_primary);
         let first = primaries.next().map(|(node, _)| node);
         first.filter(|_| primaries.next().is_none())
+    }
+
+    /// Gives the only primary if as many servers replicate from it as must have a write.
+    pub fn acknowledging(&self, sync: u16) -> Option<NodeId> {
+        let primary = self.primary()?;
+        let follows = |it: &&ServerTruth| it.is_replicating && it.source == Some(primary);
+        let copies = self.servers.iter().filter(follows).count();
+        (copies >= usize::from(sync)).then_some(primary)
     }
 
     /// Tells whether a server is the only primary or replicates from it.

@@ -13,7 +13,7 @@ use steersman_engine::{RunKind, Time};
 
 use crate::explore::plan::NodeSpec;
 use crate::random::Random;
-use crate::script::{Child, Draws, Life, Reaction, Script, Start};
+use crate::script::{Child, Life, Reaction, Script, Start};
 
 /// A range of durations, both ends included; the ordinary case is the shortest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,11 +186,8 @@ impl Manner {
         let (ppm, child) = self.leaves;
         let leaves = random.stream("leaves").happens(ppm).then_some(child);
         let (output, program) = (self.output.clone(), self.program.clone());
-        let draws = match &program {
-            Some(_) => Draws::Seeded(random.stream("draws").draw()),
-            None => Draws::Shortest,
-        };
-        Script { start, life, asked, leaves, output, program, draws, ..Script::endless() }
+        let script = Script { start, life, asked, leaves, output, program, ..Script::endless() };
+        script.drawing(random.stream("draws"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Searching: a plan decides everything that a run leaves open, strategies make plans, and a run
 //! that breaks a property is the plan that made it.
 
+pub mod breadth;
 pub mod cone;
 pub mod consul_spec;
 pub mod course;
@@ -14,6 +15,7 @@ pub mod plan;
 pub mod sample;
 pub mod search;
 pub mod swarm;
+pub mod wound;
 
 pub use consul_spec::{Agents, ConsulSpec};
 pub use manner::{Manner, Manners, Span};

@@ -14,6 +14,9 @@ pub trait Model: Clone {
     /// What is wrong with a state, or with the way to it.
     type Verdict: Clone;
 
+    /// Whether ways that lead back to a state are judged; it costs time on long ways.
+    const JUDGES_ROUNDS: bool = true;
+
     /// Lists what may come next, the same every time for equal states.
     fn choices(&self, into: &mut Vec<Self::Choice>);
 
@@ -190,6 +193,9 @@ impl<M: Model> Deepest<M> {
 
     /// The way has led back to a state, perhaps to one that is on the way itself.
     fn close_round(&mut self, place: u32, is_new: &mut impl FnMut(&M::Verdict) -> bool) {
+        if !M::JUDGES_ROUNDS {
+            return;
+        }
         let Some(place) = (place as usize).checked_sub(1) else { return };
         let round = self.path(place);
         let verdict = self.stack.get(place).and_then(|frame| frame.state.verdict_of_round(&round));

@@ -10,6 +10,7 @@ use steersman_engine::{JobId, RunKind, Time};
 use crate::agenda::{Happening, NodeId};
 use crate::explore::manner::Manners;
 use crate::explore::plan::{Anchor, Casting, Deed, Plan, Point, Setting, When};
+use crate::explore::wound::{self, Wound};
 use crate::node::NodeSetup;
 use crate::observer::Keep;
 use crate::property::{Breach, Judge};
@@ -43,6 +44,8 @@ pub struct Performance {
     pub inputs: u64,
     /// A hash of every state of every engine, in order.
     pub fingerprint: u64,
+    /// What deeds have done and none has mended.
+    pub wounds: BTreeSet<Wound>,
 }
 
 /// Gives the parts of a plan, and the ordinary ones besides.
@@ -95,6 +98,7 @@ pub fn perform(
         inputs: run.world.observer().inputs(),
         fingerprint: run.world.fingerprint(),
         lines: run.kept,
+        wounds: run.wounds,
     }
 }
 
@@ -113,6 +117,7 @@ struct Run<'a> {
     kept: Vec<Line>,
     fresh: Vec<Line>,
     restless: Restless,
+    wounds: BTreeSet<Wound>,
 }
 
 /// Starts in a row that waited for no timer and for nothing from outside.
@@ -181,6 +186,7 @@ impl<'a> Run<'a> {
             kept: Vec::new(),
             fresh: Vec::new(),
             restless: Restless::default(),
+            wounds: BTreeSet::new(),
         };
         for (nth, deed) in plan.deeds.iter().enumerate() {
             match &deed.when {
@@ -255,6 +261,7 @@ impl<'a> Run<'a> {
         let own = own.or_else(|| matches!(deed.action, Action::Catalog(_)).then_some(NodeId(0)));
         if let Some(node) = own {
             self.world.act(node, deed.action.clone());
+            wound::note(&mut self.wounds, &deed.node, &deed.action);
         }
     }
 

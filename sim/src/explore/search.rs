@@ -293,6 +293,11 @@ impl Search {
         all
     }
 
+    /// Makes a seed's run alone and keeps all its lines.
+    pub fn perform_alone(&self, seed: u64) -> Performance {
+        self.perform(seed, Level::Everything, &Arc::default()).0
+    }
+
     /// Writes down what decided a seed's run: its plan in full.
     pub fn plan_of(&self, seed: u64) -> Plan {
         let swarm = self.swarm(seed, &Arc::default());

@@ -428,7 +428,8 @@ impl Director for SwarmParts {
         let key = role.1.bytes().fold(u64::from(role.0.0), |key, byte| mix(key ^ u64::from(byte)));
         let random = self.random.keyed(key).keyed(role.2 as u64).keyed(u64::from(nth));
         if at >= self.calm_from {
-            return manner.at(at).ordinary();
+            // That trouble is over does not mean that work takes the shortest time.
+            return manner.at(at).ordinary().drawing(random.stream("draws"));
         }
         let mut manner = manner.at(at);
         let whether = random.stream("fault");

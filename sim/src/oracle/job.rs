@@ -137,16 +137,24 @@ pub(super) struct JobView {
     pub(super) is_touched: bool,
 }
 
+/// Tells whether a job ends with the terms of a lock.
+fn has_lock(spec: &Job) -> bool {
+    spec.while_lock.is_some() || spec.stop_with.is_some()
+}
+
 impl JobView {
+    /// Tells whether it ends with the terms of a lock.
+    pub(super) fn has_lock(&self) -> bool {
+        has_lock(&self.spec)
+    }
+
     pub(super) fn new(spec: Arc<Job>) -> JobView {
         JobView {
             life: Life::Waiting,
             next: Next::Nothing,
             is_listed: true,
             is_retired: false,
-            is_loose: spec.while_lock.is_some()
-                || spec.stop_with.is_some()
-                || hears_locks(&spec.trigger),
+            is_loose: has_lock(&spec) || hears_locks(&spec.trigger),
             main: None,
             check: None,
             nth: 0,

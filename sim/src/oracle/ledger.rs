@@ -146,6 +146,10 @@ impl Ledger {
                 let (Who::Job(of) | Who::Check(of)) = who else { continue };
                 insert(&mut self.dependents[of], job);
                 if clause.code == Code::Stopping && of != job && matches!(who, Who::Job(_)) {
+                    // A lock that is lost leaves less time than the job itself does.
+                    let spec = &self.jobs[of].spec;
+                    let has_lock = spec.while_lock.is_some() || spec.stop_with.is_some();
+                    self.jobs[job].is_loose |= has_lock;
                     insert(&mut self.hooks[of], job);
                     insert(&mut self.hooked[job], of);
                 }
@@ -290,6 +294,7 @@ impl Ledger {
             },
             Input::Signal(signal) => self.on_signal_taken(*signal),
             Input::Control { request, command } => self.on_control(*request, command),
+            Input::Keeper(_) => {}
             Input::Loaded { config } => self.on_loaded(config),
         }
     }
@@ -399,7 +404,7 @@ impl Ledger {
             }
             Effect::Exit { status } => self.on_exit(*status),
             Effect::Consul { op, timeout, .. } => self.on_asked(*op, *timeout),
-            Effect::Snapshot { .. } | Effect::WriteFile { .. } => {}
+            Effect::Snapshot { .. } | Effect::WriteFile { .. } | Effect::Guard { .. } => {}
         }
     }
 

@@ -80,7 +80,11 @@ impl Ledger {
         }
         match self.resolve(&clause.source) {
             None => false,
-            Some(Who::Job(of) | Who::Check(of)) => !self.jobs[of].has_ended(),
+            // What ended with a lock's term comes back with the next one, or without the lock.
+            Some(Who::Job(of) | Who::Check(of)) => {
+                let view = &self.jobs[of];
+                !view.has_ended() || view.has_lock() && !is_stopping
+            }
             Some(Who::Global) => match clause.code {
                 Code::Startup => self.stage == Stage::New,
                 Code::Shutdown => !is_stopping,

@@ -1,13 +1,15 @@
 //! What must never happen, judged from what goes over the engine's boundary and from the truth
 //! about the processes. Shares no code with the engine.
 //!
-//! Two judges a node: one knows the truth about the processes, the other keeps a ledger of what the
-//! supervisor was told and said, and asks of every effect for its cause and of every cause for its
-//! effect. A third judges over all nodes (`exclusion`).
+//! Three judges a node: one knows the truth about the processes, the other keeps a ledger of what
+//! the supervisor was told and said, and asks of every effect for its cause and of every cause for
+//! its effect. A third looks at what it owes to its locks; another judges over all nodes
+//! (`exclusion`).
 
 mod checks;
 mod control;
 mod ending;
+mod guard;
 mod job;
 mod ledger;
 mod level;
@@ -16,20 +18,23 @@ mod reload;
 mod runs;
 mod settle;
 mod stop;
+mod terms;
 mod trigger;
 mod watch;
 
 use core::fmt;
 use core::time::Duration;
 
-use steersman_engine::config::{Config, Name};
-use steersman_engine::{Effect, Input, JobId, Stamp, Time};
+use steersman_engine::config::{Config, Name, Signal};
+use steersman_engine::{Effect, Input, JobId, RunId, Stamp, Time};
 
 use crate::agenda::NodeId;
 use crate::exclusion::Exclusion;
 use crate::observer::Fact;
+use guard::GuardView;
 use ledger::Ledger;
 use processes::NodeView;
+use terms::Terms;
 
 /// Something that must never happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +59,8 @@ impl fmt::Display for Violation {
 pub struct Oracle {
     nodes: Vec<NodeView>,
     ledgers: Vec<Ledger>,
+    guards: Vec<GuardView>,
+    terms: Vec<Terms>,
     exclusion: Exclusion,
     violations: Vec<Violation>,
     is_without_ledgers: bool,
@@ -73,7 +80,9 @@ impl Oracle {
         let id = NodeId(u16::try_from(self.nodes.len()).unwrap_or(u16::MAX));
         self.exclusion.on_config(id, config);
         self.nodes.push(NodeView::new(config));
+        self.guards.push(GuardView::new(config));
         self.ledgers.push(self.new_ledger(config));
+        self.terms.push(self.new_terms(config));
     }
 
     fn new_ledger(&self, config: &Config) -> Ledger {
@@ -83,6 +92,14 @@ impl Oracle {
             false => ledger = Ledger::new(config),
         }
         ledger
+    }
+
+    fn new_terms(&self, config: &Config) -> Terms {
+        let mut terms = Terms::new(config);
+        if self.is_without_ledgers {
+            terms.switch_off();
+        }
+        terms
     }
 
     /// Keeps no ledgers: for searches that move what is due, and so break every bound on purpose.
@@ -104,11 +121,22 @@ impl Oracle {
     pub(crate) fn on_resumed(&mut self, at: Time, mono: Time, id: NodeId, missed: Duration) {
         self.nodes[id.index()].on_resumed(missed);
         self.ledgers[id.index()].on_resumed(mono);
+        self.terms[id.index()].on_resumed(mono);
         self.exclusion.on_released(at, id);
     }
 
-    pub(crate) fn on_held(&mut self, id: NodeId) {
-        self.exclusion.on_held(id);
+    pub(crate) fn on_held(&mut self, at: Time, id: NodeId, is_all: bool) {
+        self.exclusion.on_held(at, id, is_all);
+    }
+
+    /// Gives the processes that work under a lock's key, each with its token.
+    pub fn writers(&self, key: &str) -> Vec<(NodeId, RunId, u64)> {
+        self.exclusion.writers(key)
+    }
+
+    /// Tells whether Consul has lost its state: tokens begin anew.
+    pub const fn are_tokens_void(&self) -> bool {
+        self.exclusion.are_tokens_void()
     }
 
     pub(crate) const fn on_state_lost(&mut self) {
@@ -118,13 +146,16 @@ impl Oracle {
     /// A container has a new life.
     pub(crate) fn on_life(&mut self, id: NodeId, config: &Config) {
         self.nodes[id.index()] = NodeView::new(config);
+        self.guards[id.index()] = GuardView::new(config);
         self.ledgers[id.index()] = self.new_ledger(config);
+        self.terms[id.index()] = self.new_terms(config);
         self.exclusion.on_life(id, config);
     }
 
     /// A container was killed: nobody owes anything any more.
     pub(crate) fn on_killed(&mut self, id: NodeId) {
         self.ledgers[id.index()].on_killed();
+        self.terms[id.index()].switch_off();
     }
 
     pub(crate) fn on_fact(&mut self, at: Time, mono: Time, id: NodeId, fact: Fact) {
@@ -142,6 +173,7 @@ impl Oracle {
             }
         };
         node.on_fact(mono, fact);
+        self.terms[id.index()].on_fact(fact);
         if let Some(what) = problem {
             self.blame(at, id, what);
         }
@@ -151,7 +183,9 @@ impl Oracle {
         if let Some(what) = self.nodes[id.index()].on_input(stamp.mono, input) {
             self.blame(at, id, what);
         }
+        self.guards[id.index()].on_input(stamp.mono, input);
         self.ledgers[id.index()].on_input(stamp, input);
+        self.terms[id.index()].on_input(stamp.mono, input);
         self.collect(at, id);
     }
 
@@ -172,6 +206,7 @@ impl Oracle {
                     self.blame(at, id, what);
                 }
             }
+            Effect::Signal { run, signal: Signal::KILL } => self.exclusion.on_kill(id, *run),
             Effect::Published(event) => self.exclusion.on_event(id, *event),
             Effect::Applied(config) => self.exclusion.on_config(id, config),
             Effect::SetVariable { name, value } => {
@@ -179,13 +214,21 @@ impl Oracle {
             }
             _ => {}
         }
+        if let Some(what) = self.guards[id.index()].on_effect(mono, effect, name) {
+            self.blame(at, id, what);
+        }
         self.ledgers[id.index()].on_effect(effect, name);
+        self.terms[id.index()].on_effect(effect, name);
         self.collect(at, id);
     }
 
     /// All effects of an input have been seen.
     pub(crate) fn on_settled(&mut self, at: Time, id: NodeId) {
+        if let Some(what) = self.guards[id.index()].on_settled() {
+            self.blame(at, id, what);
+        }
         self.ledgers[id.index()].on_settled();
+        self.terms[id.index()].on_settled();
         self.collect(at, id);
     }
 
@@ -196,7 +239,8 @@ impl Oracle {
     }
 
     fn collect(&mut self, at: Time, id: NodeId) {
-        for what in self.ledgers[id.index()].take_problems() {
+        let owed = self.terms[id.index()].take_problems();
+        for what in self.ledgers[id.index()].take_problems().into_iter().chain(owed) {
             self.blame(at, id, what);
         }
     }

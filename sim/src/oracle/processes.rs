@@ -206,6 +206,7 @@ impl NodeView {
             | Effect::SetVariable { .. }
             | Effect::Snapshot { .. }
             | Effect::WriteFile { .. }
+            | Effect::Guard { .. }
             | Effect::Metric { .. }
             | Effect::Log(_)
             | Effect::Reply { .. }

@@ -96,8 +96,9 @@ impl Ledger {
 
     /// Tells whether a job is stopped because another did not want to wait for it any longer.
     fn is_cut(&self, job: usize) -> bool {
+        // The end of a lock's term may leave less time than the job itself would have.
         let is_due = |of: &usize| match self.jobs[*of].life {
-            Life::Stopping(_, to) => self.now >= to,
+            Life::Stopping(_, to) => self.now >= to || self.jobs[*of].has_lock(),
             _ => false,
         };
         self.hooked[job].iter().any(is_due)

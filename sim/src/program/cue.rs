@@ -29,6 +29,8 @@ pub enum Cue {
     Write(u16),
     /// An acknowledgement reaches its client.
     Acknowledge(u16),
+    /// The last backup of a database becomes too old.
+    BackupAges(u8),
 }
 
 /// A request of a program, named by what it is.
@@ -63,6 +65,7 @@ impl Cue {
             Cue::Client(nth) => (7, u64::from(nth)),
             Cue::Write(nth) => (8, u64::from(nth)),
             Cue::Acknowledge(nth) => (9, u64::from(nth)),
+            Cue::BackupAges(nth) => (10, u64::from(nth)),
         };
         mix(kind) ^ rest
     }

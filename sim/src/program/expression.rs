@@ -23,6 +23,10 @@ pub enum Expr {
     Count(Box<Expr>),
     /// The first word.
     First(Box<Expr>),
+    /// The sum of two numbers.
+    Plus(Box<Expr>, Box<Expr>),
+    /// The difference of two numbers; zero when the second is larger.
+    Minus(Box<Expr>, Box<Expr>),
     /// A list without the words of another.
     Without(Box<Expr>, Box<Expr>),
     /// Whether a list has a word.
@@ -62,6 +66,8 @@ pub struct Scope<'a> {
     pub node: &'a str,
     /// The seconds since the birth of the world.
     pub seconds: u64,
+    /// What the node's wall clock shows, in seconds.
+    pub clock: i64,
     /// The files of the container.
     pub files: &'a BTreeMap<Arc<str>, Arc<str>>,
     /// The environment of the supervisor's children.
@@ -81,6 +87,12 @@ impl Expr {
             Expr::Join(one, other) => Arc::from(format!("{}{}", of(one), of(other))),
             Expr::Count(list) => Arc::from(of(list).split_whitespace().count().to_string()),
             Expr::First(list) => Arc::from(of(list).split_whitespace().next().unwrap_or("")),
+            Expr::Plus(one, other) => {
+                Arc::from(number(&of(one)).saturating_add(number(&of(other))).to_string())
+            }
+            Expr::Minus(one, other) => {
+                Arc::from(number(&of(one)).saturating_sub(number(&of(other))).to_string())
+            }
             Expr::Without(list, gone) => {
                 let (list, gone) = (of(list), of(gone));
                 let is_left = |word: &&str| !gone.split_whitespace().any(|other| other == *word);
@@ -112,10 +124,16 @@ fn named(name: &str, scope: Scope<'_>, variables: &Variables) -> Arc<str> {
         Some(("file", file)) => scope.files.get(file),
         Some(("env", variable)) => scope.environment.get(variable),
         _ if name == "node" => return Arc::from(scope.node),
+        _ if name == "clock" => return Arc::from(scope.clock.to_string()),
         _ if name == "seconds" => return Arc::from(scope.seconds.to_string()),
         _ => variables.get(name),
     };
     found.cloned().unwrap_or_default()
+}
+
+/// What is no number counts as none.
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or(0)
 }
 
 fn truth(is_so: bool) -> Arc<str> {

@@ -278,7 +278,7 @@ mod tests {
     /// Runs a program; the answers come one after another. Gives what it asked for and its end.
     fn run(block: Block, answers: &[Outcome]) -> (Vec<String>, u8) {
         let files = BTreeMap::new();
-        let scope = Scope { node: "n1", seconds: 7, files: &files, environment: &files };
+        let scope = Scope { node: "n1", seconds: 7, clock: 7, files: &files, environment: &files };
         let mut machine = Machine::new(block);
         let (mut asked, mut answers) = (Vec::new(), answers.iter());
         loop {
@@ -343,7 +343,7 @@ mod tests {
         let body = block(&["x = 'y'"]);
         let mut machine = Machine::new(Arc::from([Step::Repeat(None, body)]));
         let files = BTreeMap::new();
-        let scope = Scope { node: "n1", seconds: 0, files: &files, environment: &files };
+        let scope = Scope { node: "n1", seconds: 0, clock: 0, files: &files, environment: &files };
         assert!(matches!(machine.advance(scope, &Library::new()), Want::Sleep(1, _)));
     }
 }

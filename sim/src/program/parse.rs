@@ -5,7 +5,7 @@
 //!       | [ NAME "=" ] VERB { sum } [ "on" operand ] | NAME "=" expr
 //! expr  = and { "or" and }          and = not { "and" not }          not = "not" not | test
 //! test  = sum [ ("==" | "!=" | "<" | "<=" | ">" | ">=" | "has") sum ]
-//! sum   = operand { ("+" | "without") operand }
+//! sum   = operand { ("+" | "plus" | "minus" | "without") operand }
 //! operand = "'" TEXT "'" | NUMBER | NAME | [ "count" | "first" ] "(" expr ")"
 //! SPAN  = DURATION | DURATION ".." DURATION
 //! ```
@@ -102,7 +102,8 @@ struct Parser<'t> {
 }
 
 /// Words that stand for something else than a variable.
-const RESERVED: &[&str] = &["on", "or", "and", "not", "has", "without", "count", "first"];
+const RESERVED: &[&str] =
+    &["on", "or", "and", "not", "has", "without", "plus", "minus", "count", "first"];
 
 impl<'t> Parser<'t> {
     fn peek(&self) -> Option<Token<'t>> {
@@ -164,7 +165,7 @@ impl<'t> Parser<'t> {
     /// Reads what a value is given to.
     fn target(&self, token: Token<'t>) -> Result<&'t str, ParseError> {
         let is_taken = RESERVED.contains(&token.text) || Verb::find(token.text).is_some();
-        let is_given = token.text == "node" || token.text == "seconds";
+        let is_given = matches!(token.text, "node" | "seconds" | "clock");
         if !token.is_word() || is_taken || is_given || token.text.starts_with("env.") {
             let message = format!("cannot give `{}` a value", token.text);
             return Err(token.error(message, Some("use the name of a variable, or `file.NAME`")));
@@ -276,6 +277,10 @@ impl<'t> Parser<'t> {
         loop {
             if self.take("+") {
                 left = Expr::Join(Box::new(left), Box::new(self.operand()?));
+            } else if self.take("plus") {
+                left = Expr::Plus(Box::new(left), Box::new(self.operand()?));
+            } else if self.take("minus") {
+                left = Expr::Minus(Box::new(left), Box::new(self.operand()?));
             } else if self.take("without") {
                 left = Expr::Without(Box::new(left), Box::new(self.operand()?));
             } else {

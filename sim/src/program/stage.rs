@@ -64,6 +64,8 @@ pub(crate) struct Stage {
     pub(crate) clients: Vec<Client>,
     /// Who cannot reach whom, by name, both ways.
     pub(crate) cuts: std::collections::BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Whether the store of backups does not answer.
+    pub(crate) is_store_away: bool,
 }
 
 impl Stage {
@@ -133,8 +135,9 @@ impl World {
             Cue::Booted(nth, run) => self.on_booted(id, nth, run),
             Cue::Stream(nth) => self.on_stream(id, nth),
             Cue::Client(nth) => self.on_client(nth),
-            Cue::Write(nth) => self.on_write(nth),
+            Cue::Write(nth) => self.on_write(id, nth),
             Cue::Acknowledge(nth) => self.on_acknowledge(nth),
+            Cue::BackupAges(nth) => self.on_backup_ages(nth),
         }
     }
 
@@ -210,6 +213,7 @@ impl World {
             let scope = Scope {
                 node: &node.name,
                 seconds: now.0 / 1_000_000_000,
+                clock: node.clock.stamp(now).wall_ms.div_euclid(1000),
                 files: &room.files,
                 environment: &room.environment,
             };
@@ -295,12 +299,20 @@ impl World {
         let outcome = match asked.verb.of() {
             Peer::Database => self.operate(call.node, call.node, &asked),
             Peer::Supervisor => self.ask_supervisor(call.node, asked.verb, &argument),
+            Peer::Store => self.ask_store(),
             Peer::Reader | Peer::Consul => {
                 self.tell(call.node, call.run, Told::Said(argument));
                 Outcome::is(true)
             }
         };
         self.reply(call, outcome, AT_HOME);
+    }
+
+    fn ask_store(&self) -> Outcome {
+        match self.stage.as_deref().is_some_and(|stage| stage.is_store_away) {
+            true => Outcome::bad("unreachable", "the store of backups does not answer"),
+            false => Outcome::is(true),
+        }
     }
 
     fn ask_supervisor(&mut self, id: NodeId, verb: Verb, argument: &str) -> Outcome {
@@ -348,6 +360,7 @@ impl World {
 
     fn reach_server(&mut self, call: CallId, target: &Arc<str>, asked: &Asked) {
         let own = self.nodes[call.node.index()].name.clone();
+        let target = &self.node_at(target).unwrap_or_else(|| target.clone());
         let place = self.nodes.iter().position(|node| node.name == *target);
         let Some(place) = place.and_then(|place| u16::try_from(place).ok()) else {
             let outcome = Outcome::bad("invalid", format!("no node \"{target}\""));

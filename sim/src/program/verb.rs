@@ -43,6 +43,8 @@ pub enum Peer {
     Database,
     /// The supervisor, over its control socket.
     Supervisor,
+    /// The store of backups.
+    Store,
     /// Nobody: the reader of the story.
     Reader,
 }
@@ -86,20 +88,29 @@ verbs! {
     DbUsers = "db.users" of Database (0, 0),
     /// Asks anything.
     DbQuery = "db.query" of Database (0, 0),
-    /// What the server does: `.source`, `.replication`, `.replicas`, `.position`, `.errant`.
+    /// What the server does: `.source`, `.replication`, `.replicas`, `.term`, `.position` and more.
     DbStatus = "db.status" of Database (0, 0),
-    /// Replicates from another server. NODE.
-    DbFollow = "db.follow" of Database (1, 1),
+    /// Replicates from another server, perhaps in the term of a token: NODE `[TOKEN]`. Fails with
+    /// `refused` when it has promised a newer one.
+    DbFollow = "db.follow" of Database (1, 2),
+    /// Forgets the source; writes are refused or taken as before.
+    DbReset = "db.reset" of Database (0, 0),
     /// Stops replication and remembers the source.
     DbUnfollow = "db.unfollow" of Database (0, 0),
     /// Forgets the source and takes writes, perhaps with a fencing token: `[TOKEN]`.
     DbPromote = "db.promote" of Database (0, 1),
     /// Refuses writes, or takes them. 'yes' or ''.
     DbReadOnly = "db.read-only" of Database (1, 1),
-    /// Takes the data of another server in place of its own. NODE.
-    DbClone = "db.clone" of Database (1, 1),
+    /// Takes the data of another server in place of its own; refused when it has promised itself
+    /// to a larger token. NODE, perhaps the source's token.
+    DbClone = "db.clone" of Database (1, 2),
+    /// Promises to help no older term, stops replication, and tells its status; fails with
+    /// `refused` when it has promised a newer one. TOKEN.
+    DbPromise = "db.promise" of Database (1, 1),
     /// Stores a backup and gives its name.
     DbSnapshot = "db.snapshot" of Database (0, 0),
+    /// Logs in at the store of backups.
+    StoreLogin = "store.login" of Store (0, 0),
     /// Writes another variant of the node's configuration file. NAME, or '' for the first.
     Configure = "supervisor.configure" of Supervisor (1, 1),
     /// Reads the configuration again; with 'all' every job restarts.

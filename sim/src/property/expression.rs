@@ -115,6 +115,8 @@ pub enum Owner {
     Lock,
     /// A key in Consul.
     Key,
+    /// A session in Consul.
+    Session,
 }
 
 states! {
@@ -162,6 +164,8 @@ states! {
     Used = "used" for Lock,
     /// A session holds it.
     Held = "held" for Key,
+    /// It is there.
+    Live = "live" for Session,
 }
 
 impl Expression {
@@ -237,6 +241,11 @@ impl Subject {
                     counts.1 += 1;
                 }
                 return counts;
+            }
+            Owner::Session => {
+                let named = view.catalog.sessions.iter().filter(|name| fits(pattern, name));
+                let count = u32::try_from(named.count()).unwrap_or(u32::MAX);
+                return (count, count.max(1));
             }
             Owner::Key => {
                 let held = view.catalog.held.iter().filter(|key| fits(pattern, key)).count();

@@ -144,8 +144,9 @@ impl Judge {
     pub fn new(suite: Arc<Suite>, calm_from: Time) -> Judge {
         let watches = vec![Watch::default(); suite.properties.len()];
         let subjects = suite.properties.iter().flat_map(|property| property.rule.subjects());
-        let looks_at_catalog =
-            { subjects }.any(|(subject, _)| matches!(subject.kind, Owner::Service | Owner::Key));
+        let looks_at_catalog = { subjects }.any(|(subject, _)| {
+            matches!(subject.kind, Owner::Service | Owner::Key | Owner::Session)
+        });
         let view = View::default();
         Judge { suite, view, watches, calm_from, breach: None, looks_at_catalog }
     }

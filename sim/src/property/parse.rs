@@ -7,7 +7,7 @@
 //! atom       = [ "any" | "every" | "no" | COUNT COMPARE ] SUBJECT "is" [ "not" ] STATE | NAME
 //! SUBJECT    = JOB | NODE "/" JOB | "node" NODE        (`*` stands for any letters)
 //!            | "database" NAME [ "on" NODE ]
-//!            | "service" NAME | [ NODE "/" ] "lock" NAME | "key" KEY
+//!            | "service" NAME | [ NODE "/" ] "lock" NAME | "key" KEY | "session" NAME
 //! COUNT      = "count" "(" SUBJECT "is" STATE ")"
 //! ```
 
@@ -316,6 +316,7 @@ fn kind_of(word: &str) -> Option<(&str, Owner)> {
     match word {
         "service" => Some(("*", Owner::Service)),
         "key" => Some(("*", Owner::Key)),
+        "session" => Some(("*", Owner::Session)),
         "lock" => Some(("*", Owner::Lock)),
         _ => word.strip_suffix("/lock").map(|node| (node, Owner::Lock)),
     }

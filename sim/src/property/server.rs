@@ -76,14 +76,22 @@ states! {
     Converged = "converged",
     /// The primary lacks acknowledged writes for which replication had time.
     Lossy = "lossy",
-    /// A write with a smaller token was taken after one with a larger.
+    /// A write with a smaller token was accepted after one with a larger.
     Unfenced = "unfenced",
+    /// Its last backup is older than `backup` allows.
+    Unsaved = "unsaved",
 }
 
 impl ServerState {
     /// Tells whether it is a state of the database as a whole.
     pub const fn is_whole(self) -> bool {
-        matches!(self, ServerState::Converged | ServerState::Lossy | ServerState::Unfenced)
+        matches!(
+            self,
+            ServerState::Converged
+                | ServerState::Lossy
+                | ServerState::Unfenced
+                | ServerState::Unsaved
+        )
     }
 }
 
@@ -131,6 +139,7 @@ fn whole_is(truth: &Truth, state: ServerState) -> bool {
         ServerState::Converged => truth.is_converged(),
         ServerState::Lossy => truth.lost > 0,
         ServerState::Unfenced => truth.is_fence_broken,
+        ServerState::Unsaved => truth.is_unsaved,
         _ => false,
     }
 }
@@ -161,6 +170,9 @@ fn server_is(database: &DatabaseView, view: &View, node: NodeId, state: ServerSt
             let is_replica = server.is_up && !server.is_primary && truth.is_in_order(node);
             says(&database.primary) && !server.is_primary || says(&database.replica) && !is_replica
         }
-        ServerState::Converged | ServerState::Lossy | ServerState::Unfenced => false,
+        ServerState::Converged
+        | ServerState::Lossy
+        | ServerState::Unfenced
+        | ServerState::Unsaved => false,
     }
 }

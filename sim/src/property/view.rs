@@ -47,6 +47,8 @@ pub struct CatalogView {
     pub services: Vec<consul::Truth>,
     /// The keys that a session holds.
     pub held: Vec<Arc<str>>,
+    /// The names of the sessions.
+    pub sessions: Vec<Arc<str>>,
 }
 
 /// What is known of a lock on a node.
@@ -152,7 +154,9 @@ impl View {
         if self.catalog.version == version {
             return false;
         }
-        self.catalog = CatalogView { version, services: consul.truths(), held: consul.held_keys() };
+        let (services, held) = (consul.truths(), consul.held_keys());
+        let sessions = consul.session_names();
+        self.catalog = CatalogView { version, services, held, sessions };
         true
     }
 

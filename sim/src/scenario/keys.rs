@@ -100,7 +100,11 @@ pub(super) const FAULT: &[Key] = &[
     key("for", "span", "For how long, where it ends; from one node to the next of an \"upgrade\"."),
     key("signal", "text", "Which signal, for \"signal\"."),
     key("peer", "text", "Which other node or client, for \"part\"."),
-    key("job", "text", "Which job, for \"restart\", \"crash\" and \"deregister\"."),
+    key(
+        "job",
+        "text",
+        "Which job, for \"restart\", \"crash\", \"crash-check\" and \"deregister\".",
+    ),
     key("by", "any", "By how many seconds, for \"clock-step\"; how long, for \"delay\" and lags."),
     key("rate", "number", "By how many millionths, for \"clock-rate\"."),
     key("way", "way", "For \"cut\": \"both\" ways, requests on their way \"out\", answers \"in\"."),
@@ -143,8 +147,11 @@ pub(super) const ACTIONS: &[&str] = &[
     "maintenance",
     "restart",
     "crash",
+    "crash-check",
     "pause",
     "part",
+    "break",
+    "store-outage",
     "clock-step",
     "clock-rate",
     "freeze",
@@ -174,8 +181,10 @@ pub(super) const ACTIONS: &[&str] = &[
     "service-up",
     "service-down",
 ];
-/// What is done to Consul as a whole, and so once however many nodes there are.
+/// What is done to Consul or the store of backups as a whole, and so once however many nodes there
+/// are.
 pub(super) const OF_CONSUL: &[&str] = &[
+    "store-outage",
     "consul-leader-loss",
     "consul-step-down",
     "consul-outage",

@@ -8,6 +8,7 @@ mod draws;
 mod simpler;
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use steersman_engine::config::{Config, SourceName, Trigger};
 use steersman_engine::{Input, RunKind, Time};
 
 use crate::explore::plan::{Anchor, Casting, Deed, Plan, Point, Setting, When};
+use crate::explore::wound::Wound;
 use crate::explore::{Performance, replay};
 use crate::property::expression::{Owner, fits};
 use crate::property::{Breach, Subject, Suite};
@@ -74,6 +76,7 @@ pub fn shrink(
         began: Instant::now(),
         replays: 1,
         inputs: performance.inputs,
+        wounds: performance.wounds.clone(),
     };
     let weight = plan.weight();
     shrinker.cut(&performance);
@@ -106,6 +109,8 @@ struct Shrinker {
     began: Instant,
     replays: u64,
     inputs: u64,
+    /// What the run that is made small leaves behind.
+    wounds: BTreeSet<Wound>,
 }
 
 impl Shrinker {
@@ -126,7 +131,7 @@ impl Shrinker {
         self.subjects.iter().all(|(subject, least)| {
             let nodes = setting.nodes.iter().filter(|node| fits(&subject.node, &node.name));
             let count = match &subject.job {
-                Some(_) if subject.kind == Owner::Key => return true,
+                Some(_) if matches!(subject.kind, Owner::Key | Owner::Session) => return true,
                 Some(name) if subject.kind == Owner::Lock => nodes
                     .flat_map(|node| &node.config.locks)
                     .filter(|it| fits(name, &it.name))
@@ -165,9 +170,9 @@ impl Shrinker {
         let tried = setting.as_ref().unwrap_or(&self.setting);
         let performance = replay(tried, &plan, &self.suite, Level::Signs);
         self.inputs += performance.inputs;
-        let Some(breach) = performance.breach.filter(|breach| breach.is_like(&self.breach)) else {
-            return false;
-        };
+        let is_mended = performance.wounds.is_subset(&self.wounds);
+        let breach = performance.breach.filter(|breach| is_mended && breach.is_like(&self.breach));
+        let Some(breach) = breach else { return false };
         self.breach = breach;
         self.plan = plan;
         if let Some(setting) = setting {
@@ -210,6 +215,10 @@ impl Shrinker {
     fn drop_nodes(&mut self) {
         let mut index = 0;
         while index < self.setting.nodes.len() && self.setting.nodes.len() > 1 {
+            if self.has_vote(index) {
+                index += 1;
+                continue;
+            }
             let mut setting = self.setting.clone();
             setting.nodes.remove(index);
             let plan = self.plan.clone();
@@ -217,6 +226,14 @@ impl Shrinker {
                 index += 1;
             }
         }
+    }
+
+    /// Tells whether a node has a member of a database that acknowledges only what several have:
+    /// without its others each would be broken for that reason alone.
+    fn has_vote(&self, index: usize) -> bool {
+        let databases = &self.setting.applications.databases;
+        let name = &self.setting.nodes[index].name;
+        databases.iter().any(|database| database.sync > 0 && fits(&database.on, name))
     }
 
     /// Takes away a job that no other waits for.

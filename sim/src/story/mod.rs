@@ -1,5 +1,6 @@
 //! A run as a story: lanes, what happened on them, and why; for the page and for the terminal.
 
+mod fold;
 mod plain;
 mod sentences;
 mod teller;

@@ -12,8 +12,8 @@ use steersman_engine::{Effect, Engine, Input, JobId, RunId, RunKind, Stamp, Time
 
 pub use recording::tell_recording;
 
-use super::sentences;
 use super::{Lane, LaneKind, Mark, MarkKind, Story, Stretch, Tone, Verdict};
+use super::{fold, sentences};
 use crate::explore::manner::Manners;
 use crate::explore::{Plan, Setting, replay};
 use crate::observer::Fact;
@@ -23,6 +23,8 @@ use crate::world::Action;
 
 /// More marks than this are not shown: nobody reads them, and the page would not open.
 const MARKS_MAX: usize = 2_000;
+/// So many are kept until what repeats itself has been folded.
+const MARKS_KEPT: usize = 20_000;
 
 /// Listens to lines and makes a story of them.
 #[derive(Debug)]
@@ -165,6 +167,7 @@ impl Teller {
                 at: breach.at,
             });
         }
+        self.dropped += fold::fold(&mut self.story, MARKS_MAX);
         if self.quiet_checks > 0 {
             let count = self.quiet_checks;
             let note = format!("{count} health checks that changed nothing are not shown.");
@@ -228,6 +231,9 @@ impl Teller {
             | Action::Catalog(_)
             | Action::Agent(_)
             | Action::EndJob(..)
+            | Action::EndCheck(..)
+            | Action::Break(_)
+            | Action::StoreAway(_)
             | Action::Move(_)
             | Action::Crash
             | Action::Way { .. }
@@ -235,6 +241,7 @@ impl Teller {
             | Action::StartContainer
             | Action::Freeze
             | Action::Thaw
+            | Action::BarKeeper(_)
             | Action::WriteFile { .. } => action.in_words(),
             // What goes in as an input is told there.
             Action::Signal(_) | Action::Control(_) | Action::Inject(_) => return,
@@ -355,7 +362,7 @@ impl Teller {
         why: String,
         cause: Option<usize>,
     ) -> usize {
-        if self.story.marks.len() >= MARKS_MAX && kind != MarkKind::Breach {
+        if self.story.marks.len() >= MARKS_KEPT && kind != MarkKind::Breach {
             self.dropped += 1;
             return self.story.marks.len() - 1;
         }
@@ -367,7 +374,7 @@ impl Teller {
     fn begin_stretch(&mut self, at: Time, lane: usize, tone: Tone, what: String) {
         let is_fault = tone == Tone::Fault;
         self.end_stretch(at, lane, is_fault);
-        if self.story.stretches.len() < MARKS_MAX {
+        if self.story.stretches.len() < MARKS_KEPT {
             self.open.insert((lane, is_fault), self.story.stretches.len());
             self.story.stretches.push(Stretch { from: at, to: None, lane, tone, what });
         }

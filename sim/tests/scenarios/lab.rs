@@ -7,6 +7,8 @@ use steersman_engine::defect::Defect;
 use steersman_sim::fixture::{Scene, SceneBuilder, ms, secs};
 use steersman_sim::fleet::{Fleet, FleetBuilder, node};
 use steersman_sim::random::Random;
+use steersman_sim::resource::Resource;
+use steersman_sim::stall::Stalls;
 use steersman_sim::{Action, CatalogFault};
 
 /// The conditions of a scenario.
@@ -15,22 +17,51 @@ pub(crate) struct Lab {
     defect: Option<Defect>,
     /// Where in the neighbourhood; none is the scenario as written.
     seed: Option<u64>,
+    manner: Manner,
+}
+
+/// What else is different in a neighbourhood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Nothing: Consul does what 1.8.7 was measured to do.
+    Measured,
+    /// Consul does whatever its documentation allows: sessions end anywhere from their TTL on,
+    /// blocking reads return for nothing, indexes skip numbers.
+    Contract,
+    /// Supervisors and containers stand still, at random and for longer than any lock declares.
+    /// What the scenario itself expects need not hold then, and is not looked at; tokens must grow,
+    /// and a resource that compares them must never take an older one after a newer one.
+    Stalls,
+}
+
+impl Manner {
+    pub(crate) const ALL: [Manner; 3] = [Manner::Measured, Manner::Contract, Manner::Stalls];
 }
 
 impl Lab {
     /// Everything as it should be.
     pub(crate) const fn sound() -> Lab {
-        Lab { defect: None, seed: None }
+        Lab { defect: None, seed: None, manner: Manner::Measured }
     }
 
     /// One thing wrong.
     pub(crate) const fn with(defect: Defect) -> Lab {
-        Lab { defect: Some(defect), seed: None }
+        Lab { defect: Some(defect), seed: None, manner: Manner::Measured }
     }
 
     /// Somewhere near the scenario: other seeds, times, latencies, clocks, slow followers.
-    pub(crate) const fn near(seed: u64) -> Lab {
-        Lab { defect: None, seed: Some(seed) }
+    pub(crate) const fn near(seed: u64, manner: Manner) -> Lab {
+        Lab { defect: None, seed: Some(seed), manner }
+    }
+
+    /// Tells whether sessions may live as long as Consul likes.
+    pub(crate) fn is_contract(self) -> bool {
+        self.manner == Manner::Contract
+    }
+
+    /// Tells whether this is the scenario as it is written.
+    pub(crate) const fn is_as_written(self) -> bool {
+        self.seed.is_none()
     }
 
     /// Gives about this much time, up to a fifth more or less; exactly this much as written.
@@ -54,15 +85,21 @@ impl Lab {
     /// Begins a fleet under these conditions.
     pub(crate) fn begin_fleet(self, fleet: FleetBuilder) -> Fleet {
         let fleet = match self.seed {
-            Some(seed) => fleet.seed(seed).drift(200),
+            Some(seed) => fleet.seed(seed).drift_at_least(200),
             None => fleet,
         };
+        let fleet = if self.is_contract() { fleet.contract() } else { fleet };
+        let key = fleet.config().locks.first().map(|lock| lock.key.clone());
         let mut fleet = fleet.begin_with(|engine| {
             if let Some(defect) = self.defect {
                 engine.plant(defect);
             }
         });
         self.disturb(&mut fleet);
+        if let (Manner::Stalls, Some(seed)) = (self.manner, self.seed) {
+            fleet.set_stalls(Stalls::new(seed, fleet.nodes()));
+            fleet.set_resource(Resource::of(key.as_deref().unwrap_or(""), ms(250)));
+        }
         fleet
     }
 

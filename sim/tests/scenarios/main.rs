@@ -12,15 +12,19 @@
 //! - `controlling`: the control plane
 //! - `registering`: registration, with a model of Consul
 //! - `watching`: watches and their reactions, with a model of Consul
-//! - `neighbourhood`: the random neighbourhood of both
 //! - `locking`: locks on several nodes, with a model of Consul
+//! - `neighbourhood`: the random neighbourhood of these three
+//! - `keeping`: the keeper of a term, with a model of Consul
+//! - `hunting`: a random search for breaches of the rules of locks
 //! - `defects`: which scenario sees which defect
 
 mod controlling;
 mod defects;
 mod ending;
 mod health;
+mod hunting;
 mod isolation;
+mod keeping;
 mod lab;
 mod locking;
 mod maintenance;
@@ -32,18 +36,22 @@ mod starting;
 mod stopping;
 mod watching;
 
-/// Every scenario there is.
-pub(crate) const ALL: &[&[lab::Scenario]] = &[
-    starting::ALL,
-    restarting::ALL,
-    ending::ALL,
-    stopping::ALL,
-    health::ALL,
-    maintenance::ALL,
-    reloading::ALL,
-    isolation::ALL,
-    controlling::ALL,
-    locking::ALL,
-    registering::ALL,
-    watching::ALL,
-];
+/// Every scenario there is, by file.
+pub(crate) fn all() -> impl Iterator<Item = lab::Scenario> {
+    let files = [
+        starting::ALL,
+        restarting::ALL,
+        ending::ALL,
+        stopping::ALL,
+        health::ALL,
+        maintenance::ALL,
+        reloading::ALL,
+        isolation::ALL,
+        controlling::ALL,
+        keeping::ALL,
+        registering::ALL,
+        watching::ALL,
+    ];
+    let files = files.into_iter().chain(locking::ALL.iter().copied());
+    files.flat_map(|file| file.iter().copied())
+}

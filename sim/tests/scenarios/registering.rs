@@ -24,6 +24,7 @@ scenarios![
     crashed_process_is_critical_at_once,
     service_is_out_of_the_catalog_before_its_process_is_told,
     agent_that_never_answers_does_not_hold_the_stop,
+    job_that_could_not_be_taken_out_is_registered_when_it_runs_again,
 ];
 
 fn web() -> JobBuilder {
@@ -107,6 +108,18 @@ fn end_of_maintenance_registers_again(lab: Lab) {
     fleet.run_for(lab.about(secs(30)));
     fleet.act(node(0), Action::Control(Control::Maintenance(false)));
     await_passing(&mut fleet, &["web-node0"], secs(5));
+}
+
+fn job_that_could_not_be_taken_out_is_registered_when_it_runs_again(lab: Lab) {
+    let mut fleet = passing(lab, Fleet::of(1, [web()]));
+    fleet.run_for(lab.about(secs(20)));
+    fleet.act(node(0), Action::Link(LinkState::Refused));
+    fleet.run_for(secs(4));
+    fleet.act(node(0), Action::Control(Control::RestartJob { job: "web".into() }));
+    fleet.run_for(lab.about(secs(60)));
+    assert_eq!(fleet.passing("web"), Vec::<String>::new());
+    fleet.act(node(0), Action::Link(LinkState::Up));
+    await_passing(&mut fleet, &["web-node0"], secs(25));
 }
 
 fn failing_check_is_critical_at_once(lab: Lab) {

@@ -214,7 +214,9 @@ fn frozen_member_is_out_and_in_again(lab: Lab) {
     fleet.run_for(lab.about(secs(7)));
     fleet.act(node(2), Action::Thaw);
     fleet.run_for(secs(10));
-    assert_eq!(changes(&fleet), before + 2, "{}", fleet.story());
+    // A check that stood still with it has taken too long: it may be out once more for a moment.
+    let more = changes(&fleet) - before;
+    assert!(more == 2 || more == 4, "{more} changes\n{}", fleet.story());
     assert_eq!(fleet.passing("web"), ["web-node1", "web-node2"], "{}", fleet.story());
 }
 

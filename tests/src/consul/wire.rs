@@ -38,8 +38,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// Fails when the connection does, or when no answer comes for a minute.
 pub fn send(address: SocketAddr, wanted: &Wanted) -> io::Result<Got> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    send_within(address, wanted, PATIENCE)
+}
+
+/// Does the same with other patience, for connecting and for each piece of the answer.
+pub fn send_within(address: SocketAddr, wanted: &Wanted, patience: Duration) -> io::Result<Got> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_nodelay(true)?;
     let mut head = format!("{} {} HTTP/1.1\r\nHost: {address}\r\n", wanted.method, wanted.target);
     for (name, value) in &wanted.headers {

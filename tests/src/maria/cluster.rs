@@ -169,7 +169,8 @@ impl Cluster {
 
     /// Gives the log of a member's container.
     pub fn log(&self, member: usize) -> String {
-        let output = Command::new("docker").args(["logs", &self.container(member)]).output();
+        let name = self.container(member);
+        let output = Command::new("docker").args(["logs", "--timestamps", &name]).output();
         let output = output.expect("docker can be run");
         text(&output) + &String::from_utf8_lossy(&output.stderr)
     }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::cluster::{Cluster, docker};
+use super::cluster::{Cluster, MEMBERS, docker};
 use super::judge::settled;
 use super::writer::{Ack, Writers};
 use crate::wait::{stays, until};
@@ -35,6 +35,18 @@ impl Fault {
         Fault::CutFromAll,
         Fault::KillDatabase,
     ];
+
+    /// Gives its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fault::Stop => "stop",
+            Fault::Kill => "kill",
+            Fault::Pause => "pause",
+            Fault::CutFromConsul => "cut",
+            Fault::CutFromAll => "cut-from-all",
+            Fault::KillDatabase => "kill-database",
+        }
+    }
 
     /// Tells what it is, in words.
     pub const fn words(self) -> &'static str {
@@ -104,6 +116,9 @@ pub struct Figures {
     pub silence: Duration,
     /// From the fault's end to the old primary as a replica that follows.
     pub until_replica: Duration,
+    /// Of an orderly stop: from the signal to the lock, and to the next primary, as the members'
+    /// logs tell it.
+    pub hand_over: Option<(Duration, Duration)>,
 }
 
 /// Lets a fault happen to the primary, waits until another member leads, ends the fault, and waits
@@ -138,13 +153,35 @@ pub fn inflict(cluster: &Cluster, writers: &Writers, fault: Fault) -> Figures {
     let ended = Instant::now();
     settled(cluster);
     let until_replica = ended.elapsed();
+    let hand_over = (fault == Fault::Stop).then(|| {
+        let signal = moment(cluster, began, "shutting down: asked to");
+        let held = moment(cluster, signal, "lock primary: held, token");
+        let primary = moment(cluster, signal, "primary.sh: primary of term");
+        let since = |at: f64| Duration::from_secs_f64(at - signal);
+        (since(held), since(primary))
+    });
     let acks = writers.acks();
     let window = acks.iter().filter(|ack| ack.at > began - 1.0).map(|ack| ack.at);
     Figures {
         until_writes: Duration::from_secs_f64((first.at - began).max(0.0)).min(begun.elapsed()),
         silence: longest_silence(window.collect()),
         until_replica,
+        hand_over,
     }
+}
+
+/// When the members' logs first say something after an instant, in seconds since 1970.
+fn moment(cluster: &Cluster, after: f64, words: &str) -> f64 {
+    let logs: Vec<String> = (0..MEMBERS).map(|member| cluster.log(member)).collect();
+    let lines = logs.iter().flat_map(|log| log.lines()).filter(|line| line.contains(words));
+    // The second time in a line is when steersman wrote it.
+    let times = lines.filter_map(|line| {
+        let time = chrono::DateTime::parse_from_rfc3339(line.split(' ').nth(1)?).ok()?;
+        Some(time.timestamp_micros() as f64 / 1e6)
+    });
+    let first = times.filter(|at| *at >= after).fold(f64::INFINITY, f64::min);
+    assert!(first.is_finite(), "no member says \"{words}\"");
+    first
 }
 
 fn longest_silence(mut times: Vec<f64>) -> Duration {

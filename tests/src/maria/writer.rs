@@ -1,6 +1,7 @@
 //! Clients that write all the time and remember what they were told.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -101,6 +102,9 @@ impl Client {
         let mut member = self.writer;
         while !self.is_over.load(Ordering::Relaxed) {
             member = (member + 1) % self.addresses.len();
+            if !is_there(&self.addresses[member]) {
+                continue;
+            }
             let mut session = Session::open(&self.addresses[member]);
             while let Some((term, at)) = self.write(&mut session) {
                 let ack = Ack { writer: self.writer, number: self.number, term, member, at };
@@ -146,6 +150,12 @@ impl Client {
             }
         }
     }
+}
+
+/// Tells whether somebody listens: a client of its own would wait a second for a host that is gone.
+fn is_there(address: &str) -> bool {
+    let Ok(address) = format!("{address}:3306").parse() else { return false };
+    TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_ok()
 }
 
 /// A connection that stays open: the client program, which ends at the first error.

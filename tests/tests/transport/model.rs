@@ -128,24 +128,36 @@ async fn locks_are_taken_and_given_back() {
         let ConsulReply::Session { id } = reply else { panic!("{reply:?}") };
         sessions.push(id);
     }
-    let acquire = |session: &str| ConsulRequest::Acquire {
+    let acquire = |session: &str, modified| ConsulRequest::Acquire {
         key: "svc/primary".into(),
         session: session.into(),
+        modified,
+        floor: 0,
         value: "me".into(),
     };
-    let reply = client.ask(&acquire(&sessions[0]), PATIENCE).await;
+    let reply = client.ask(&acquire(&sessions[0], Some(0)), PATIENCE).await;
     let ConsulReply::Acquired { token: Some(first) } = reply else { panic!("{reply:?}") };
-    let reply = client.ask(&acquire(&sessions[1]), PATIENCE).await;
+    let reply = client.ask(&acquire(&sessions[1], None), PATIENCE).await;
     assert_eq!(reply, ConsulReply::Acquired { token: None });
     let renew = ConsulRequest::SessionRenew { session: sessions[0].clone() };
     assert_eq!(client.ask(&renew, PATIENCE).await, ConsulReply::Done);
     let release = ConsulRequest::Release {
         key: "svc/primary".into(),
         session: sessions[0].clone(),
+        floor: 0,
         value: "".into(),
     };
     assert_eq!(client.ask(&release, PATIENCE).await, ConsulReply::Done);
-    let reply = client.ask(&acquire(&sessions[1]), PATIENCE).await;
+    for stale in [0, first] {
+        let reply = client.ask(&acquire(&sessions[1], Some(stale)), PATIENCE).await;
+        assert_eq!(reply, ConsulReply::Acquired { token: None }, "it was changed since");
+    }
+    let read =
+        ConsulRequest::LockRead { key: "svc/primary".into(), index: 0, wait: Duration::ZERO };
+    let reply = client.ask(&read, PATIENCE).await;
+    let ConsulReply::Keys { entries, .. } = reply else { panic!("{reply:?}") };
+    let modified = entries.first().map(|entry| entry.modified);
+    let reply = client.ask(&acquire(&sessions[1], modified), PATIENCE).await;
     let ConsulReply::Acquired { token: Some(second) } = reply else { panic!("{reply:?}") };
     assert!(second > first, "the fencing token grows: {first:?} {second:?}");
     let destroy = ConsulRequest::SessionDestroy { session: sessions[1].clone() };

@@ -123,6 +123,14 @@ pub(crate) static LOCK: Block = Block {
             "A file for the fencing token: written before the jobs of a term start, removed when \
              they have gone.",
         ),
+        added(
+            "keeper",
+            Kind::Word(&["off", "auto", "required"]),
+            "off",
+            "A process that kills what is left of a term when its time is over, whatever has \
+             become of the supervisor. \"auto\": with it if it can be had. \"required\": no term \
+             without it.",
+        ),
         added("unsafe", Kind::Bool, "false", "Accepts figures that do not keep two holders apart."),
     ],
 };

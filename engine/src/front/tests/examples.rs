@@ -100,3 +100,18 @@ fn the_first_example_is_understood_in_full() {
     let Some(Consul::Agent(agent)) = &loaded.settings.consul else { panic!("no agent") };
     assert_eq!((agent.address.as_str(), agent.scheme), ("consul.example:8500", Scheme::Http));
 }
+
+#[test]
+fn lock_has_a_keeper_only_if_it_says_so() {
+    let keeping = |body: &str| {
+        let text = format!(
+            "{{ consul: 'c:1', jobs: [{{ name: 'a', exec: 'x', while: 'lock.l' }}], locks: [{{ \
+             name: 'l', key: 'k', {body} }}] }}"
+        );
+        loaded(&text).config.locks[0].keeper
+    };
+    assert_eq!(keeping(""), Keeping::Off);
+    assert_eq!(keeping("keeper: 'off'"), Keeping::Off);
+    assert_eq!(keeping("keeper: 'auto'"), Keeping::Auto);
+    assert_eq!(keeping("keeper: 'required'"), Keeping::Required);
+}

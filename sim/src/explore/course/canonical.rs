@@ -65,6 +65,7 @@ impl Course {
             match what {
                 // The engine's own timers are in its own hash, processes are above.
                 Happening::Wakeup
+                | Happening::Guard
                 | Happening::Started(_)
                 | Happening::StartFailed(_)
                 | Happening::Ended(_)

@@ -31,9 +31,12 @@ pub(in crate::scenario) const DATABASE: &[Key] = &[
     key("job", "text", "The job whose process is the server; `*` stands for letters."),
     key("on", "text", "Which nodes have one; `*` stands for letters; all when left out."),
     key("boot", "duration", "From the running process to the server that answers."),
+    key("init", "duration", "How long a server takes to make an empty database by itself."),
     key("retry", "duration", "From a lost source to a replica's next attempt."),
     key("readOnly", "truth", "Whether a server refuses writes when it starts."),
     key("lag", "duration", "What replication may lose with a primary that dies."),
+    key("sync", "number", "How many replicas must have a write before it is acknowledged."),
+    key("backup", "duration", "How old the last backup may become before it is `unsaved`."),
     key("primary", "text", "The job whose health says that this node is the primary."),
     key("replica", "text", "The job whose health says that this node is a replica."),
 ];
@@ -41,7 +44,11 @@ pub(in crate::scenario) const CLIENT: &[Key] = &[
     key("database", "text", "Where it writes to."),
     key("service", "text", "The service that it looks for in Consul."),
     key("every", "duration", "From one write to the next."),
-    key("finds", "text", "\"listed\": it looks again and again; \"cached\": when a write fails."),
+    key(
+        "finds",
+        "text",
+        "\"listed\": it looks again and again; \"cached\": when a write fails; \"once\".",
+    ),
     key("refresh", "duration", "From one look to the next."),
     key("count", "number", "How many of this kind: NAME-1, NAME-2, …"),
 ];
@@ -226,6 +233,11 @@ impl Decoder<'_> {
             let read = block.get(key).and_then(|it| self.reader.duration(it, &format!("`{key}`")));
             *time = read.unwrap_or(*time);
         }
+        let init = block.get("init").and_then(|it| self.reader.duration(it, "`init`"));
+        spec.init = init.or(spec.init);
+        let sync = block.get("sync").and_then(|it| self.reader.number(it, "`sync`", 0.0, 100.0));
+        spec.sync = sync.map_or(spec.sync, |sync| sync as u16);
+        spec.backup = block.get("backup").and_then(|it| self.reader.duration(it, "`backup`"));
         let read_only = block.get("readOnly").map(|tree| &tree.value);
         spec.is_read_only = matches!(read_only, Some(TreeValue::Bool(true)));
         Some(spec)
@@ -268,9 +280,15 @@ impl Decoder<'_> {
         let finds = match texts["finds"] {
             "" | "listed" => Finds::Listed,
             "cached" => Finds::Cached,
+            "once" => Finds::Once,
             other => {
                 let message = format!("cannot let {owner} find its server by \"{other}\"");
-                self.reader.blame("bad-value", at, message, Some("write \"listed\" or \"cached\""));
+                self.reader.blame(
+                    "bad-value",
+                    at,
+                    message,
+                    Some("write \"listed\", \"cached\" or \"once\""),
+                );
                 Finds::Listed
             }
         };

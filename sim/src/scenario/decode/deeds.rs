@@ -88,7 +88,14 @@ impl Decoder<'_> {
                 vec![(NOW, Action::Control(Control::RestartJob { job }))]
             }
             "crash" => vec![(NOW, Action::EndJob(self.job(wanted)?, ExitStatus::Signal(9)))],
+            "crash-check" => {
+                vec![(NOW, Action::EndCheck(self.job(wanted)?, ExitStatus::Signal(9)))]
+            }
             "pause" => vec![(NOW, Action::Pause), (ends, Action::Resume)],
+            "break" => vec![(NOW, Action::Break(true)), (ends, Action::Break(false))],
+            "store-outage" => {
+                vec![(NOW, Action::StoreAway(true)), (ends, Action::StoreAway(false))]
+            }
             "part" => {
                 let peer = self.needed(block, "peer", "part")?;
                 let with: Arc<str> = Arc::from(self.reader.text(peer, "`peer` of a fault")?);

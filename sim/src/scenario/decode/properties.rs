@@ -109,7 +109,7 @@ impl Decoder<'_> {
             for (subject, _) in property.rule.subjects() {
                 let node = |node: &&NodeSpec| fits(&subject.node, &node.name);
                 let is_there = match &subject.job {
-                    Some(_) if subject.kind == Owner::Key => true,
+                    Some(_) if matches!(subject.kind, Owner::Key | Owner::Session) => true,
                     Some(name) if subject.kind == Owner::Service => {
                         let configs = || self.nodes.iter().map(|node| &node.config);
                         let is_service = |job: &&Arc<Job>| job.service.is_some();

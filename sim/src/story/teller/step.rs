@@ -3,6 +3,7 @@
 use steersman_engine::config::Signal;
 use steersman_engine::consul::{ConsulReply, ConsulRequest, Owner};
 use steersman_engine::effect::{Message, Record, Reply};
+use steersman_engine::input::KeeperNews;
 use steersman_engine::{Code, Effect, Event, Input, JobId, RunId, RunKind, Source, Time};
 
 use super::{Step, Teller, whose};
@@ -129,6 +130,14 @@ impl Teller {
                 (Some(mark), String::from("Consul failed."))
             }
             Input::Consul { .. } => (None, String::from("Consul answered.")),
+            Input::Keeper(news) => {
+                let what = match news {
+                    KeeperNews::Ready(_) => "The keeper is there.",
+                    KeeperNews::Lost(_) => "The keeper has gone.",
+                    KeeperNews::Killed { .. } => "The keeper had to kill.",
+                };
+                (None, String::from(what))
+            }
             Input::Loaded { .. } => {
                 let asked = self.nodes[node].last_asked;
                 (asked, String::from("The configuration file was read again."))

@@ -1,0 +1,121 @@
+//! The elections that are searched: sound ones, ones in which an inequality misses by a tick, and
+//! ones with a deliberate defect.
+
+use std::sync::Arc;
+
+use steersman_engine::Engine;
+use steersman_engine::defect::Defect;
+
+use super::rules::{Clocks, Figures, Rules, Trouble, Troubles};
+
+/// The shortest figures that leave nothing out. A + P + g + κ is 6, and so are δ and W: I1 to I3
+/// hold with nothing to spare (I1 by as much as the time to live).
+pub const TIGHT: Figures = Figures {
+    ttl: 3,
+    lock_delay: 6,
+    renew_every: 1,
+    request_timeout: 1,
+    demote_after: 3,
+    stop_timeout: 1,
+    pause_max: 1,
+    kill_latency: 1,
+    quiet: None,
+    hold_off: 6,
+};
+
+/// Figures that also satisfy I4: two requests may be lost.
+pub const ROOMY: Figures = Figures { demote_after: 6, lock_delay: 9, hold_off: 9, ..TIGHT };
+
+/// One election to be searched.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// What it is about.
+    pub name: &'static str,
+    /// The figures.
+    pub figures: Figures,
+    /// How the clocks go.
+    pub clocks: Clocks,
+    /// How many stand.
+    pub candidates: usize,
+    /// What may go wrong; everything when empty.
+    pub troubles: &'static [Trouble],
+    /// How much of it.
+    pub troubles_max: u8,
+    /// Whether there is a job that runs always and ends with each term.
+    pub has_bound_job: bool,
+    /// Whether what comes within a tick comes in any order.
+    pub is_any_order: bool,
+}
+
+impl Case {
+    /// An election of two with the shortest figures.
+    pub const fn of(name: &'static str, troubles: &'static [Trouble], troubles_max: u8) -> Case {
+        Case {
+            name,
+            figures: TIGHT,
+            clocks: Clocks::Equal,
+            candidates: 2,
+            troubles,
+            troubles_max,
+            has_bound_job: false,
+            is_any_order: true,
+        }
+    }
+
+    /// Builds the rules; `prepare` changes every supervisor before it begins.
+    pub fn rules(&self, prepare: &dyn Fn(&mut Engine)) -> Arc<Rules> {
+        let mut rules =
+            Rules::with_bound_job(self.figures, self.clocks, self.has_bound_job, prepare);
+        rules.candidates = self.candidates;
+        rules.troubles_max = self.troubles_max;
+        rules.is_any_order = self.is_any_order;
+        if !self.troubles.is_empty() {
+            rules.troubles = Troubles::only(self.troubles);
+        }
+        Arc::new(rules)
+    }
+}
+
+use Trouble::{Cut, Delay, Delete, Destroy, ForgetAll, ForgetButIndex, Loss, Pause, Put, Stop};
+
+/// Each inequality met exactly, and then missed by a tick: the first of a pair has no breach, the
+/// second has two holders.
+pub const EDGES: &[[Case; 2]] = &[
+    [
+        Case { figures: Figures { lock_delay: 3, ..TIGHT }, ..I1 },
+        Case { figures: Figures { lock_delay: 2, ..TIGHT }, ..I1 },
+    ],
+    [I2, Case { figures: Figures { lock_delay: 5, ..TIGHT }, ..I2 }],
+    [
+        Case { figures: Figures { quiet: Some(6), ..TIGHT }, ..I3 },
+        Case { figures: Figures { quiet: Some(5), ..TIGHT }, ..I3 },
+    ],
+];
+
+const I1: Case = Case { is_any_order: false, ..Case::of("I1: it expires", &[Cut, Pause], 2) };
+const I2: Case =
+    Case { is_any_order: false, ..Case::of("I2: it is destroyed", &[Cut, Pause, Destroy], 3) };
+const I3: Case =
+    Case { is_any_order: false, ..Case::of("I3: all is forgotten", &[Cut, Pause, ForgetAll], 3) };
+
+/// Each defect of the rules of locks with a search that sees it.
+pub const DEFECTS: &[(Defect, Case)] = &[
+    (Defect::LockDeadlineIgnored, Case::of("", &[Cut], 1)),
+    (Defect::LockReleasedTooEarly, Case::of("", &[Stop], 1)),
+    (Defect::SessionLossIgnored, Case::of("", &[Destroy], 1)),
+    (Defect::NoQuietTime, Case::of("", &[Cut, ForgetAll], 2)),
+    (Defect::KeyReadNotRepeated, Case { figures: ROOMY, ..Case::of("", &[Delete, Loss], 2) }),
+    (Defect::LockKillTooLate, Case::of("", &[Cut, Destroy], 2)),
+    (Defect::LockAgeSeenLate, Case::of("", &[Delay, Pause, Cut], 3)),
+    (Defect::LockJobsNotStopped, Case::of("", &[Destroy], 1)),
+    (Defect::TokenNotFromTheGrant, Case::of("", &[Stop], 1)),
+    (Defect::TermAgeFromTheAnswer, Case::of("", &[Delay, Cut, Destroy, Pause], 4)),
+    (Defect::AcquiredWhateverItIs, Case::of("", &[Stop, Delete], 2)),
+    (Defect::DeadGrantCounts, Case::of("", &[Stop, Delay, Destroy], 3)),
+    (Defect::QuietHandedOver, Case::of("", &[ForgetAll, Cut, Stop], 3)),
+    (Defect::QuietNotConfirmed, Case::of("", &[Delete, Stop, Loss], 3)),
+    (Defect::ContinuityAssumed, Case::of("", &[Delete], 1)),
+    (Defect::ForeignWriteIsContinued, Case::of("", &[ForgetButIndex, Put], 2)),
+    (Defect::SecondSession, Case::of("", &[Destroy], 1)),
+    (Defect::StopWithIgnored, Case { has_bound_job: true, ..Case::of("", &[Destroy], 1) }),
+];
