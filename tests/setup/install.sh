@@ -9,3 +9,4 @@ mapfile -t packages < <(
 )
 [ "${#packages[@]}" = 0 ] || debian_install "${packages[@]}"
 tests/setup/consul.sh
+tests/setup/docker.sh

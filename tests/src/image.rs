@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Once;
 
 /// Copies a program and the libraries that its loader will look for below `root`.
 ///
@@ -38,6 +39,7 @@ pub fn add_file(root: &Path, from: &Path, to: &str) {
 ///
 /// When Docker or tar cannot.
 pub fn import(root: &Path, name: &str, changes: &[&str]) {
+    require_engine();
     let mut tar = Command::new("tar")
         .args(["--create", "--numeric-owner", "--owner=0", "--group=0", "--directory"])
         .arg(root)
@@ -56,4 +58,14 @@ pub fn import(root: &Path, name: &str, changes: &[&str]) {
     // Docker first: tar fails as well when nobody takes what it writes.
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(tar.wait().expect("tar was started").success(), "tar failed");
+}
+
+/// Sees to it that a Docker engine answers: the one that ran when the tests began may have ended.
+fn require_engine() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/setup/docker.sh");
+        let status = Command::new(script).status().expect("the script can be run");
+        assert!(status.success(), "there is no Docker engine");
+    });
 }
