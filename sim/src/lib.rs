@@ -31,6 +31,7 @@ pub mod link;
 pub mod node;
 pub mod observer;
 pub mod oracle;
+mod phrase;
 pub mod program;
 pub mod property;
 pub mod random;

@@ -17,17 +17,16 @@ use steersman_engine::front::document::{parse_duration, suggestion};
 use super::expression::Relation;
 use super::{Call, Expr, Step, Verb};
 use crate::explore::Span;
-use crate::property::ParseError;
+use crate::phrase::{Language, ParseError, Phrase, Token};
 
 /// Reads a step.
 ///
 /// # Errors
 /// The first thing that cannot be read.
 pub fn step(text: &str) -> Result<Step, ParseError> {
-    let tokens = tokens(text)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, length: text.len() };
+    let mut parser = Parser { phrase: Phrase::new(text, &LANGUAGE)? };
     let step = parser.step()?;
-    parser.end()?;
+    parser.phrase.end(None)?;
     Ok(step)
 }
 
@@ -36,69 +35,17 @@ pub fn step(text: &str) -> Result<Step, ParseError> {
 /// # Errors
 /// The first thing that cannot be read.
 pub fn expression(text: &str) -> Result<Expr, ParseError> {
-    let tokens = tokens(text)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, length: text.len() };
+    let mut parser = Parser { phrase: Phrase::new(text, &LANGUAGE)? };
     let expression = parser.or()?;
-    parser.end()?;
+    parser.phrase.end(None)?;
     Ok(expression)
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Token<'t> {
-    text: &'t str,
-    start: usize,
-}
-
-impl Token<'_> {
-    fn error(&self, message: String, help: Option<&str>) -> ParseError {
-        let end = self.start + self.text.len();
-        ParseError { start: self.start, end, message, help: help.map(str::to_owned) }
-    }
-
-    fn is_word(&self) -> bool {
-        self.text.starts_with(is_word)
-    }
-}
-
-fn is_word(letter: char) -> bool {
-    letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.' | '/' | ':')
-}
-
-fn tokens(text: &str) -> Result<Vec<Token<'_>>, ParseError> {
-    let mut tokens = Vec::new();
-    let mut at = 0;
-    while let Some(letter) = text[at..].chars().next() {
-        let rest = &text[at..];
-        let length = match letter {
-            _ if letter.is_whitespace() => {
-                at += letter.len_utf8();
-                continue;
-            }
-            '(' | ')' | '+' => 1,
-            '<' | '>' | '=' | '!' => 1 + usize::from(rest[1..].starts_with('=')),
-            '\'' => match rest[1..].find('\'') {
-                Some(end) => end + 2,
-                None => {
-                    let token = Token { text: rest, start: at };
-                    return Err(token.error("cannot find the end of this text".into(), None));
-                }
-            },
-            _ if is_word(letter) => rest.find(|letter| !is_word(letter)).unwrap_or(rest.len()),
-            _ => {
-                let token = Token { text: &rest[..letter.len_utf8()], start: at };
-                return Err(token.error(format!("cannot read `{letter}` in a step"), None));
-            }
-        };
-        tokens.push(Token { text: &rest[..length], start: at });
-        at += length;
-    }
-    Ok(tokens)
-}
+const LANGUAGE: Language =
+    Language { whole: "a step", signs: "()+", word: "-_./:", has_texts: true };
 
 struct Parser<'t> {
-    tokens: &'t [Token<'t>],
-    at: usize,
-    length: usize,
+    phrase: Phrase<'t>,
 }
 
 /// Words that stand for something else than a variable.
@@ -106,36 +53,8 @@ const RESERVED: &[&str] =
     &["on", "or", "and", "not", "has", "without", "plus", "minus", "count", "first"];
 
 impl<'t> Parser<'t> {
-    fn peek(&self) -> Option<Token<'t>> {
-        self.tokens.get(self.at).copied()
-    }
-
-    fn take(&mut self, text: &str) -> bool {
-        let is_there = self.peek().is_some_and(|token| token.text == text);
-        self.at += usize::from(is_there);
-        is_there
-    }
-
-    fn next(&mut self, wanted: &str) -> Result<Token<'t>, ParseError> {
-        let token = self.peek().ok_or_else(|| ParseError {
-            start: self.length,
-            end: self.length,
-            message: format!("cannot find {wanted}: the step ends here"),
-            help: None,
-        })?;
-        self.at += 1;
-        Ok(token)
-    }
-
-    fn end(&self) -> Result<(), ParseError> {
-        match self.peek() {
-            None => Ok(()),
-            Some(token) => Err(token.error(format!("cannot read on at `{}`", token.text), None)),
-        }
-    }
-
     fn step(&mut self) -> Result<Step, ParseError> {
-        let first = self.next("a step")?;
+        let first = self.phrase.next("a step")?;
         match first.text {
             "sleep" => return self.sleep(),
             "break" => return Ok(Step::Break),
@@ -145,14 +64,14 @@ impl<'t> Parser<'t> {
             "run" => return Ok(Step::Run(Arc::from(self.word("the name of a program")?.text))),
             _ => {}
         }
-        if !self.take("=") {
+        if !self.phrase.take("=") {
             let Some(verb) = Verb::find(first.text) else { return Err(unknown(first)) };
             return Ok(Step::Call(self.call(first, verb, None)?));
         }
         let name: Arc<str> = Arc::from(self.target(first)?);
-        let verb = self.peek().and_then(|token| Verb::find(token.text));
-        if let (Some(verb), Some(token)) = (verb, self.peek()) {
-            self.at += 1;
+        let verb = self.phrase.peek().and_then(|token| Verb::find(token.text));
+        if let (Some(verb), Some(token)) = (verb, self.phrase.peek()) {
+            self.phrase.skip();
             return Ok(Step::Call(self.call(token, verb, Some(name))?));
         }
         let value = self.or()?;
@@ -166,7 +85,7 @@ impl<'t> Parser<'t> {
     fn target(&self, token: Token<'t>) -> Result<&'t str, ParseError> {
         let is_taken = RESERVED.contains(&token.text) || Verb::find(token.text).is_some();
         let is_given = matches!(token.text, "node" | "seconds" | "clock");
-        if !token.is_word() || is_taken || is_given || token.text.starts_with("env.") {
+        if !token.is_word || is_taken || is_given || token.text.starts_with("env.") {
             let message = format!("cannot give `{}` a value", token.text);
             return Err(token.error(message, Some("use the name of a variable, or `file.NAME`")));
         }
@@ -174,15 +93,15 @@ impl<'t> Parser<'t> {
     }
 
     fn word(&mut self, wanted: &str) -> Result<Token<'t>, ParseError> {
-        let token = self.next(wanted)?;
-        match token.is_word() {
+        let token = self.phrase.next(wanted)?;
+        match token.is_word {
             true => Ok(token),
             false => Err(token.error(format!("cannot use `{}` as {wanted}", token.text), None)),
         }
     }
 
     fn sleep(&mut self) -> Result<Step, ParseError> {
-        let token = self.next("how long")?;
+        let token = self.phrase.next("how long")?;
         let read = |text: &str| {
             parse_duration(text).map_err(|reason| {
                 let help = "write 10s, or 5s..20s to draw it";
@@ -210,10 +129,10 @@ impl<'t> Parser<'t> {
         into: Option<Arc<str>>,
     ) -> Result<Call, ParseError> {
         let mut arguments = Vec::new();
-        while self.peek().is_some_and(|token| token.text != "on") {
+        while self.phrase.peek().is_some_and(|token| token.text != "on") {
             arguments.push(self.sum()?);
         }
-        let on = if self.take("on") { Some(self.operand()?) } else { None };
+        let on = if self.phrase.take("on") { Some(self.operand()?) } else { None };
         let (least, most) = verb.arguments();
         if arguments.len() < least || arguments.len() > most {
             let wanted = match (least, most) {
@@ -236,7 +155,7 @@ impl<'t> Parser<'t> {
 
     fn or(&mut self) -> Result<Expr, ParseError> {
         let mut left = self.and()?;
-        while self.take("or") {
+        while self.phrase.take("or") {
             left = Expr::Or(Box::new(left), Box::new(self.and()?));
         }
         Ok(left)
@@ -244,18 +163,18 @@ impl<'t> Parser<'t> {
 
     fn and(&mut self) -> Result<Expr, ParseError> {
         let mut left = self.not()?;
-        while self.take("and") {
+        while self.phrase.take("and") {
             left = Expr::And(Box::new(left), Box::new(self.not()?));
         }
         Ok(left)
     }
 
     fn not(&mut self) -> Result<Expr, ParseError> {
-        if self.take("not") {
+        if self.phrase.take("not") {
             return Ok(Expr::Not(Box::new(self.not()?)));
         }
         let left = self.sum()?;
-        let relation = match self.peek().map(|token| token.text) {
+        let relation = match self.phrase.peek().map(|token| token.text) {
             Some("==") => Relation::Equal,
             Some("!=") => Relation::Unequal,
             Some("<") => Relation::Less,
@@ -263,25 +182,25 @@ impl<'t> Parser<'t> {
             Some(">") => Relation::More,
             Some(">=") => Relation::AtLeast,
             Some("has") => {
-                self.at += 1;
+                self.phrase.skip();
                 return Ok(Expr::Has(Box::new(left), Box::new(self.sum()?)));
             }
             _ => return Ok(left),
         };
-        self.at += 1;
+        self.phrase.skip();
         Ok(Expr::Compare(relation, Box::new(left), Box::new(self.sum()?)))
     }
 
     fn sum(&mut self) -> Result<Expr, ParseError> {
         let mut left = self.operand()?;
         loop {
-            if self.take("+") {
+            if self.phrase.take("+") {
                 left = Expr::Join(Box::new(left), Box::new(self.operand()?));
-            } else if self.take("plus") {
+            } else if self.phrase.take("plus") {
                 left = Expr::Plus(Box::new(left), Box::new(self.operand()?));
-            } else if self.take("minus") {
+            } else if self.phrase.take("minus") {
                 left = Expr::Minus(Box::new(left), Box::new(self.operand()?));
-            } else if self.take("without") {
+            } else if self.phrase.take("without") {
                 left = Expr::Without(Box::new(left), Box::new(self.operand()?));
             } else {
                 return Ok(left);
@@ -290,7 +209,7 @@ impl<'t> Parser<'t> {
     }
 
     fn operand(&mut self) -> Result<Expr, ParseError> {
-        let token = self.next("a value")?;
+        let token = self.phrase.next("a value")?;
         if let Some(text) = token.text.strip_prefix('\'') {
             return Ok(Expr::Text(Arc::from(text.trim_end_matches('\''))));
         }
@@ -303,16 +222,13 @@ impl<'t> Parser<'t> {
             _ => None,
         };
         if let Some(function) = function {
-            let open = self.next("`(`")?;
-            if open.text != "(" {
-                return Err(open.error(format!("cannot find `(`: here is `{}`", open.text), None));
-            }
+            self.phrase.expect("(")?;
             return Ok(function(Box::new(self.bracket()?)));
         }
         if token.text.starts_with(|letter: char| letter.is_ascii_digit()) {
             return Ok(Expr::Text(Arc::from(token.text)));
         }
-        if !token.is_word() || RESERVED.contains(&token.text) {
+        if !token.is_word || RESERVED.contains(&token.text) {
             let message = format!("cannot use `{}` as a value", token.text);
             return Err(token.error(message, Some("texts are written 'like this'")));
         }
@@ -321,11 +237,8 @@ impl<'t> Parser<'t> {
 
     fn bracket(&mut self) -> Result<Expr, ParseError> {
         let inner = self.or()?;
-        let close = self.next("`)`")?;
-        match close.text {
-            ")" => Ok(inner),
-            other => Err(close.error(format!("cannot find `)`: here is `{other}`"), None)),
-        }
+        self.phrase.expect(")")?;
+        Ok(inner)
     }
 }
 

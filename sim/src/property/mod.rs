@@ -8,9 +8,10 @@ pub mod server;
 pub mod source;
 pub mod view;
 
+pub use crate::phrase::ParseError;
 pub use expression::{Expression, State, Subject};
 pub use judge::{Breach, Judge, Property, Rule, Suite};
 pub use opposite::contradicts;
-pub use parse::{Names, ParseError, parse};
+pub use parse::{Names, parse};
 pub use source::{Demand, PropertySource, SuiteSource};
 pub use view::View;

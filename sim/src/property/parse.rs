@@ -14,21 +14,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::phrase::{Language, ParseError, Phrase, Token};
 use crate::property::expression::{Compare, Expression, Owner, State, Subject};
 use crate::property::server::{Quantity, ServerState, Servers};
-
-/// Why a text is no expression, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseError {
-    /// The first byte of the trouble.
-    pub start: usize,
-    /// The first byte after it.
-    pub end: usize,
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it.
-    pub help: Option<String>,
-}
 
 /// Expressions that have names.
 pub type Names = BTreeMap<Arc<str>, Arc<Expression>>;
@@ -38,99 +26,24 @@ pub type Names = BTreeMap<Arc<str>, Arc<Expression>>;
 /// # Errors
 /// The first thing that cannot be read.
 pub fn parse(text: &str, facts: &Names) -> Result<Expression, ParseError> {
-    let tokens = tokens(text)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, length: text.len(), facts };
+    let mut parser = Parser { phrase: Phrase::new(text, &LANGUAGE)?, facts };
     let expression = parser.or()?;
-    match parser.peek() {
-        None => Ok(expression),
-        Some(token) => Err(token.error(
-            format!("cannot read on at `{}`", token.text),
-            Some("join conditions with `and` or `or`"),
-        )),
-    }
+    parser.phrase.end(Some("join conditions with `and` or `or`"))?;
+    Ok(expression)
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Token<'t> {
-    text: &'t str,
-    start: usize,
-}
-
-impl Token<'_> {
-    fn error(&self, message: String, help: Option<&str>) -> ParseError {
-        let end = self.start + self.text.len();
-        ParseError { start: self.start, end, message, help: help.map(str::to_owned) }
-    }
-}
-
-fn is_word(letter: char) -> bool {
-    letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.' | '*' | '/' | ':')
-}
-
-fn tokens(text: &str) -> Result<Vec<Token<'_>>, ParseError> {
-    let mut tokens = Vec::new();
-    let mut at = 0;
-    while let Some(letter) = text[at..].chars().next() {
-        let rest = &text[at..];
-        let length = match letter {
-            _ if letter.is_whitespace() => {
-                at += letter.len_utf8();
-                continue;
-            }
-            '(' | ')' => 1,
-            '<' | '>' | '=' | '!' => 1 + usize::from(rest[1..].starts_with('=')),
-            _ if is_word(letter) => rest.find(|letter| !is_word(letter)).unwrap_or(rest.len()),
-            _ => {
-                let token = Token { text: &rest[..letter.len_utf8()], start: at };
-                return Err(token.error(format!("cannot read `{letter}` in an expression"), None));
-            }
-        };
-        tokens.push(Token { text: &rest[..length], start: at });
-        at += length;
-    }
-    Ok(tokens)
-}
+const LANGUAGE: Language =
+    Language { whole: "an expression", signs: "()", word: "-_.*/:", has_texts: false };
 
 struct Parser<'t> {
-    tokens: &'t [Token<'t>],
-    at: usize,
-    length: usize,
+    phrase: Phrase<'t>,
     facts: &'t Names,
 }
 
 impl<'t> Parser<'t> {
-    fn peek(&self) -> Option<Token<'t>> {
-        self.tokens.get(self.at).copied()
-    }
-
-    fn take(&mut self, text: &str) -> bool {
-        let is_there = self.peek().is_some_and(|token| token.text == text);
-        self.at += usize::from(is_there);
-        is_there
-    }
-
-    fn next(&mut self, wanted: &str) -> Result<Token<'t>, ParseError> {
-        let token = self.peek().ok_or_else(|| ParseError {
-            start: self.length,
-            end: self.length,
-            message: format!("cannot find {wanted}: the expression ends here"),
-            help: None,
-        })?;
-        self.at += 1;
-        Ok(token)
-    }
-
-    fn expect(&mut self, text: &str) -> Result<(), ParseError> {
-        let token = self.next(&format!("`{text}`"))?;
-        if token.text == text {
-            return Ok(());
-        }
-        Err(token.error(format!("cannot find `{text}`: here is `{}`", token.text), None))
-    }
-
     fn or(&mut self) -> Result<Expression, ParseError> {
         let mut parts = vec![self.and()?];
-        while self.take("or") {
+        while self.phrase.take("or") {
             parts.push(self.and()?);
         }
         Ok(single(parts, Expression::Or))
@@ -138,26 +51,26 @@ impl<'t> Parser<'t> {
 
     fn and(&mut self) -> Result<Expression, ParseError> {
         let mut parts = vec![self.not()?];
-        while self.take("and") {
+        while self.phrase.take("and") {
             parts.push(self.not()?);
         }
         Ok(single(parts, Expression::And))
     }
 
     fn not(&mut self) -> Result<Expression, ParseError> {
-        if self.take("not") {
+        if self.phrase.take("not") {
             return Ok(Expression::Not(Box::new(self.not()?)));
         }
-        if self.take("(") {
+        if self.phrase.take("(") {
             let inner = self.or()?;
-            self.expect(")")?;
+            self.phrase.expect(")")?;
             return Ok(inner);
         }
         self.atom()
     }
 
     fn atom(&mut self) -> Result<Expression, ParseError> {
-        let first = self.next("a condition")?;
+        let first = self.phrase.next("a condition")?;
         match first.text {
             "any" | "no" | "every" | "all" | "database" | "count" if self.is_database(first) => {
                 self.servers(first)
@@ -171,7 +84,7 @@ impl<'t> Parser<'t> {
                 Ok(if negated { none } else { every })
             }
             "count" => self.comparison(),
-            name if self.peek().is_none_or(|token| token.text != "is")
+            name if self.phrase.peek().is_none_or(|token| token.text != "is")
                 && name != "node"
                 && kind_of(name).is_none() =>
             {
@@ -186,7 +99,7 @@ impl<'t> Parser<'t> {
                 Ok(Expression::Named(Arc::from(name), fact.clone()))
             }
             _ => {
-                self.at -= 1;
+                self.phrase.put_back();
                 self.counted(Compare::AtLeast, 1)
             }
         }
@@ -199,16 +112,16 @@ impl<'t> Parser<'t> {
     }
 
     fn comparison(&mut self) -> Result<Expression, ParseError> {
-        self.expect("(")?;
+        self.phrase.expect("(")?;
         let (subject, state, _) = self.state_of()?;
-        self.expect(")")?;
+        self.phrase.expect(")")?;
         let (compare, number) = self.compared()?;
         Ok(Expression::Count { subject, state, compare, number })
     }
 
     /// Reads a comparison with a number.
     fn compared(&mut self) -> Result<(Compare, u32), ParseError> {
-        let sign = self.next("a comparison")?;
+        let sign = self.phrase.next("a comparison")?;
         let compare = match sign.text {
             "<" => Compare::Less,
             "<=" => Compare::AtMost,
@@ -221,7 +134,7 @@ impl<'t> Parser<'t> {
                 return Err(sign.error(message, Some("there are: <, <=, ==, !=, >=, >")));
             }
         };
-        let number = self.next("a number")?;
+        let number = self.phrase.next("a number")?;
         let value = number.text.parse().map_err(|_| {
             number.error(format!("cannot read `{}` as a number", number.text), None)
         })?;
@@ -231,7 +144,7 @@ impl<'t> Parser<'t> {
     /// Tells whether a condition is about a database; a job may be called that as well.
     fn is_database(&self, first: Token<'t>) -> bool {
         let ahead = usize::from(first.text == "count");
-        let word = |nth: usize| self.tokens.get(self.at + nth).map(|token| token.text);
+        let word = |nth: usize| self.phrase.ahead(nth).map(|token| token.text);
         match first.text {
             "database" => word(0).is_some_and(|word| word != "is"),
             _ => word(ahead) == Some("database") && word(ahead + 1) != Some("is"),
@@ -240,19 +153,19 @@ impl<'t> Parser<'t> {
 
     fn servers(&mut self, first: Token<'t>) -> Result<Expression, ParseError> {
         if first.text == "count" {
-            self.expect("(")?;
+            self.phrase.expect("(")?;
         }
         if first.text != "database" {
-            self.expect("database")?;
+            self.phrase.expect("database")?;
         }
-        let database = Arc::from(self.next("the name of a database")?.text);
-        let node = match self.take("on") {
-            true => Arc::from(self.next("the name of a node")?.text),
+        let database = Arc::from(self.phrase.next("the name of a database")?.text);
+        let node = match self.phrase.take("on") {
+            true => Arc::from(self.phrase.next("the name of a node")?.text),
             false => Arc::from("*"),
         };
-        self.expect("is")?;
-        let negated = self.take("not");
-        let word = self.next("a state")?;
+        self.phrase.expect("is")?;
+        let negated = self.phrase.take("not");
+        let word = self.phrase.next("a state")?;
         let found = ServerState::ALL.iter().find(|state| state.as_str() == word.text);
         let Some(state) = found.copied() else {
             let all: Vec<_> = ServerState::ALL.iter().map(|state| state.as_str()).collect();
@@ -262,7 +175,7 @@ impl<'t> Parser<'t> {
         };
         let (quantity, negated) = match first.text {
             "count" => {
-                self.expect(")")?;
+                self.phrase.expect(")")?;
                 let (compare, number) = self.compared()?;
                 (Quantity::Count(compare, number), false)
             }
@@ -276,18 +189,18 @@ impl<'t> Parser<'t> {
     }
 
     fn state_of(&mut self) -> Result<(Subject, State, bool), ParseError> {
-        let subject = self.next("a job or node")?;
+        let subject = self.phrase.next("a job or node")?;
         let is_node = subject.text == "node";
-        let has_name = self.peek().is_some_and(|token| token.text != "is");
+        let has_name = self.phrase.peek().is_some_and(|token| token.text != "is");
         let kind = kind_of(subject.text).filter(|_| has_name);
         let name = match (is_node, kind) {
-            (true, _) => self.next("the name of a node")?,
-            (false, Some(_)) => self.next("a name")?,
+            (true, _) => self.phrase.next("the name of a node")?,
+            (false, Some(_)) => self.phrase.next("a name")?,
             (false, None) => subject,
         };
-        self.expect("is")?;
-        let negated = self.take("not");
-        let word = self.next("a state")?;
+        self.phrase.expect("is")?;
+        let negated = self.phrase.take("not");
+        let word = self.phrase.next("a state")?;
         let owner = match (is_node, kind) {
             (true, _) => Owner::Node,
             (false, Some((_, owner))) => owner,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::phrase::ParseError;
 use crate::property::expression::{Compare, Expression};
 use crate::property::judge::{Property, Rule, Suite};
-use crate::property::parse::{Names, ParseError, parse};
+use crate::property::parse::{Names, parse};
 use crate::property::server::{Quantity, Servers};
 
 /// One property as written.
