@@ -131,6 +131,7 @@ impl Engine {
             life,
             process,
             told,
+            told_at: _,
             check,
             health,
             failures,

@@ -72,6 +72,9 @@ pub const WATCH_WAIT: Duration = Duration::from_secs(75);
 /// After an answer that changed nothing: the least time to the next query of the same watch.
 pub const WATCH_PAUSE: Duration = Duration::from_millis(250);
 
+/// A watched set that never stays the same for its `settle` is announced after so many times that.
+pub const SETTLES_MAX: u32 = 4;
+
 /// After a failed request: the first and the longest wait.
 pub const CONSUL_BACKOFF: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(15));

@@ -106,6 +106,8 @@ pub(crate) struct Slot {
     pub(crate) life: Life,
     pub(crate) process: Process,
     pub(crate) told: Told,
+    /// When the present run was asked to end.
+    pub(crate) told_at: Time,
     pub(crate) check: Check,
     pub(crate) health: Health,
     pub(crate) failures: u32,
@@ -151,6 +153,7 @@ impl Slot {
             life: Life::Waiting,
             process: Process::None,
             told: Told::Nothing,
+            told_at: Time(0),
             check: Check::Idle,
             health: Health::Unknown,
             failures: 0,

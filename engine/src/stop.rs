@@ -235,6 +235,7 @@ impl Engine {
         let limit = if is_impatient { Duration::ZERO } else { limit };
         let signal = if is_plain { Signal::TERM } else { slot.spec.stop_signal };
         let effect = Effect::Signal { run: slot.run_id(job), signal };
+        slot.told_at = now;
         let is_there = !matches!(slot.process, Process::Starting { .. });
         // A process that is not there yet has its time from when it hears the signal.
         if is_there || self.planted(Defect::PatienceFromTheWish) {
@@ -253,7 +254,7 @@ impl Engine {
         if slot.process == Process::None {
             return;
         }
-        let after = slot.spec.kill_timeout.unwrap_or(self.config.stop_timeout);
+        let after = self.now.mono.since(slot.told_at);
         self.log(Level::Warn, Some(job), Message::KilledAfter { after });
         self.kill(job);
     }

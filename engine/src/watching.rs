@@ -42,6 +42,8 @@ pub(crate) struct WatchState {
     announced: Option<Reading>,
     /// What was read last and has to stay the same for a while.
     settling: Option<Reading>,
+    /// Since when it differs from what was announced, while it is settling.
+    restless_since: Time,
     hash: u64,
 }
 
@@ -58,6 +60,7 @@ impl WatchState {
             is_stale: false,
             announced: None,
             settling: None,
+            restless_since: Time(0),
             hash: 0,
         }
     }
@@ -87,7 +90,8 @@ impl WatchState {
         let mut hash = mix(flags, self.index);
         hash = mix(hash, u64::from(self.nth) ^ self.asked_at.0.rotate_left(20));
         hash = mix(hash, self.announced.as_ref().map_or(0, digest_of));
-        mix(hash, self.settling.as_ref().map_or(0, digest_of))
+        let settling = |reading| mix(digest_of(reading), self.restless_since.0);
+        mix(hash, self.settling.as_ref().map_or(0, settling))
     }
 
     /// Gives a hash that leaves out names of requests and counts from `now`.
@@ -103,6 +107,7 @@ impl WatchState {
             is_stale,
             announced,
             settling,
+            restless_since,
             hash: _,
         } = self;
         let flags = u64::from(*is_asking)
@@ -112,7 +117,8 @@ impl WatchState {
         let asked = if *is_asking { canonical::ago(*asked_at, now) } else { 0 };
         let mut hash = mix(mix(flags, *index), asked);
         hash = mix(hash, announced.as_ref().map_or(0, digest_of));
-        mix(hash, settling.as_ref().map_or(0, digest_of))
+        let told = |reading| mix(digest_of(reading), canonical::ago(*restless_since, now));
+        mix(hash, settling.as_ref().map_or(0, told))
     }
 }
 
@@ -234,8 +240,11 @@ impl Engine {
         self.consider(watch, reading);
     }
 
-    /// Announces a reading that differs, at once or when it has stayed the same for long enough.
+    /// Announces a reading that differs, at once or when it has stayed the same for long enough. A
+    /// set that never does is announced all the same, after four times as long: consul-template's
+    /// bound for its `wait`.
     fn consider(&mut self, watch: WatchId, reading: Reading) {
+        let now = self.now.mono;
         let is_silent = self.planted(Defect::FirstReadingSilent);
         let is_known = self.is_known(watch, &reading);
         let Some(state) = self.watches.get_mut(watch.index()) else { return };
@@ -247,9 +256,12 @@ impl Engine {
         } else if state.spec.settle.is_zero() || state.announced.is_none() {
             self.announce(watch, reading);
         } else if state.settling.as_ref() != Some(&reading) {
-            let at = self.now.mono + state.spec.settle;
-            state.settling = Some(reading);
-            self.timers.arm_watch(watch, WatchTimer::Settle, at);
+            if state.settling.replace(reading).is_none() {
+                state.restless_since = now;
+            }
+            let settle = state.spec.settle;
+            let latest = state.restless_since + settle.saturating_mul(limits::SETTLES_MAX);
+            self.timers.arm_watch(watch, WatchTimer::Settle, (now + settle).min(latest));
         }
     }
 

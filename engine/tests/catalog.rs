@@ -561,3 +561,54 @@ fn set_that_flaps_is_announced_when_it_has_settled() {
     bench.pass(1);
     assert_eq!(of_watch(bench.published()), vec![Code::Changed]);
 }
+
+/// A bench whose watch has announced one instance, `settle` being two seconds.
+fn settling() -> Bench {
+    let mut bench = Bench::new(watching(Watch { settle: Duration::from_secs(2), ..db() }));
+    let (op, _) = asked_index(&mut bench);
+    bench.answer(op, set(5, &[instance("a", "x")]));
+    assert_eq!(of_watch(bench.published()), vec![Code::Changed, Code::Healthy]);
+    bench
+}
+
+/// Answers the next query with a set of one, which differs with its number.
+fn differ(bench: &mut Bench, number: u64) {
+    let (op, _) = asked_index(bench);
+    bench.answer(op, set(10 + number, &[instance(&format!("i{number}"), "x")]));
+}
+
+#[test]
+fn set_that_settles_is_announced_when_it_has_stayed_the_same() {
+    let mut bench = settling();
+    bench.pass(1000);
+    differ(&mut bench, 1);
+    bench.pass(1000);
+    assert_eq!(of_watch(bench.published()), Vec::new());
+    bench.pass(1000);
+    assert_eq!(of_watch(bench.published()), vec![Code::Changed]);
+}
+
+#[test]
+fn set_that_is_what_it_was_again_is_no_change() {
+    let mut bench = settling();
+    bench.pass(1000);
+    differ(&mut bench, 1);
+    bench.pass(1000);
+    let (op, _) = asked_index(&mut bench);
+    bench.answer(op, set(20, &[instance("a", "x")]));
+    bench.pass(20_000);
+    assert_eq!(of_watch(bench.published()), Vec::new());
+}
+
+#[test]
+fn set_that_never_rests_is_announced_after_four_times_as_long() {
+    let mut bench = settling();
+    let changed = Effect::Published(from_watch(Code::Changed));
+    bench.pass(1000);
+    for number in 1..=8 {
+        assert!(!bench.effects.contains(&changed), "announced before set {number}");
+        differ(&mut bench, number);
+        bench.pass(1000);
+    }
+    assert!(bench.effects.contains(&changed), "it is not announced");
+}

@@ -101,8 +101,7 @@ fn process_that_ignores_the_stop_is_killed_after_its_own_patience(lab: Lab) {
     scene.run_to_exit(secs(30));
     let signals = &scene.job("app").only().signals;
     assert_eq!(signals[..], [(at(10), Signal::TERM), (at(13), Signal::KILL)]);
-    let said = scene.messages("app");
-    assert!(said.iter().any(|message| matches!(message, Message::KilledAfter { .. })));
+    assert!(scene.messages("app").contains(&&Message::KilledAfter { after: secs(3) }));
 }
 
 fn process_that_ignores_the_stop_is_killed_when_the_budget_is_spent(lab: Lab) {
@@ -113,6 +112,7 @@ fn process_that_ignores_the_stop_is_killed_when_the_budget_is_spent(lab: Lab) {
         scene.run_to_exit(secs(30));
         let killed = scene.job("app").only().signalled(Signal::KILL);
         assert_eq!(killed, Some(at(30)));
+        assert!(scene.messages("app").contains(&&Message::KilledAfter { after: secs(20) }));
         assert!(scene.exit().is_some_and(|(ended, _)| ended <= at(31)));
     }
 }

@@ -27,7 +27,13 @@ pub(crate) static WATCH: Block = Block {
         added("key", Kind::Text, "", "A key in Consul."),
         added("prefix", Kind::Text, "", "All keys in Consul below this."),
         added("file", Kind::Text, "", "A file."),
-        added("settle", DURATION, "0", "How long a set must stay the same before it is announced."),
+        added(
+            "settle",
+            DURATION,
+            "0",
+            "How long a set must stay the same before it is announced; it is after four times as \
+             long if it never does.",
+        ),
         added(
             "stale",
             DURATION_ABOVE_ZERO,
