@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use crate::config::{Backoff, Restarts, Trigger};
 use crate::engine::{Engine, Stage};
 use crate::input::ExitStatus;
+use crate::limits::SESSION_LIVES;
 use crate::lock_state::LockState;
 use crate::random::mix;
 use crate::slot::{Check, Life, Outcome, Process, Slot, Successor};
@@ -263,18 +264,21 @@ fn nanos(duration: core::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+fn text(text: &Option<alloc::boxed::Box<str>>) -> u64 {
+    let bytes = text.iter().flat_map(|text| text.bytes());
+    bytes.fold(u64::from(text.is_some()), |hash, byte| mix(hash, u64::from(byte)))
+}
+
 /// Sessions and indexes are Consul's names for things: they count as they are.
 fn lock_word(lock: &LockState, now: Time) -> u64 {
-    let text = |text: &Option<alloc::boxed::Box<str>>| {
-        let bytes = text.iter().flat_map(|text| text.bytes());
-        bytes.fold(u64::from(text.is_some()), |hash, byte| mix(hash, u64::from(byte)))
-    };
     let LockState {
         spec,
         standing,
         session,
         confirmed,
         sent,
+        shown,
+        key_sent,
         key_flight,
         session_flight,
         key_nth: _,
@@ -289,6 +293,8 @@ fn lock_word(lock: &LockState, now: Time) -> u64 {
         attempt,
         losses,
         led_since,
+        left,
+        is_to_release,
         is_jeopardy,
         successor,
         is_removed,
@@ -310,21 +316,19 @@ fn lock_word(lock: &LockState, now: Time) -> u64 {
         | u64::from(*is_due) << 40
         | u64::from(*awaits_keeper) << 42
         | u64::from(!quiet.is_zero()) << 43
+        | u64::from(*is_to_release) << 44
         | u64::from((*attempt).min(STEPS_TOLD_APART)) << 16
         | u64::from((*losses).min(STEPS_TOLD_APART)) << 24;
-    let oldest = coarse(nanos(spec.ttl.max(spec.hold_off)));
+    let oldest = coarse(nanos((spec.ttl * SESSION_LIVES).max(spec.hold_off)));
     let mut hash = mix(flags, text(session));
     hash = mix(hash, ago(*confirmed, now).min(oldest) | ago(*sent, now).min(oldest) << 32);
-    hash = mix(hash, ago(*led_since, now).min(oldest));
+    hash = mix(hash, ago(*shown, now).min(oldest) | ago(*key_sent, now).min(oldest) << 32);
+    hash = mix(hash, ago(*led_since, now).min(oldest) | ago(*left, now).min(oldest) << 32);
     hash = mix(hash, guard.map_or(0, |until| 1 + ahead(until, now)));
     hash = mix(hash ^ mix(*floor, *highest), mix(*index, *token ^ proof.rotate_left(32)));
-    match seen {
-        None => hash,
-        Some(seen) => mix(
-            mix(hash, text(&seen.session)),
-            seen.modified << 2 | u64::from(seen.is_released) | u64::from(seen.is_foreign) << 1,
-        ),
-    }
+    let Some(seen) = seen else { return hash };
+    let marks = u64::from(seen.is_released) | u64::from(seen.is_foreign) << 1;
+    mix(mix(mix(hash, text(&seen.session)), seen.floor), seen.modified << 2 | marks)
 }
 
 #[cfg(test)]

@@ -432,7 +432,7 @@ pub struct Lock {
     pub renew_every: Duration,
     /// How long one request about the lock may take.
     pub request_timeout: Duration,
-    /// The age of the last confirmed renewal at which stopping begins.
+    /// The age of the last confirmed renewal, or reading of the key, at which stopping begins.
     pub demote_after: Duration,
     /// From the stop signal to SIGKILL for the jobs that need the lock.
     pub stop_timeout: Duration,

@@ -333,6 +333,16 @@ defects! {
     ForeignWriteIsContinued,
     /// A term whose session is gone goes on with another session.
     SecondSession,
+    /// An answered renewal counts as a reading that shows the key as one's own.
+    RenewalCountsAsReading,
+    /// A reading shows how the key is when it is answered.
+    ReadingAgeFromTheAnswer,
+    /// What a session holds that Consul says it does not know is not given back.
+    UnknownSessionForgotten,
+    /// A lock that could not be given back is not given back again.
+    GivenBackOnce,
+    /// A lock that cannot be given back is given back again without end.
+    GivenBackForEver,
     /// A failing check lets the time to live run out.
     FailureNotReported,
     /// The end of a process lets the time to live run out.
@@ -404,6 +414,7 @@ impl Engine {
             let lock = crate::id::LockId(index as u16);
             let state = &mut self.locks[index];
             state.confirmed = state.confirmed + late;
+            state.shown = state.shown + late;
             let deadline = state.demote_at();
             if self.timers.is_lock_armed(lock, crate::timers::LockTimer::Deadline) {
                 self.timers.arm_lock(lock, crate::timers::LockTimer::Deadline, deadline);

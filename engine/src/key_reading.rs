@@ -3,21 +3,69 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::consul::Entry;
+use crate::consul::{ConsulRequest, Entry};
 use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::id::LockId;
 use crate::limits;
-use crate::lock_state::{Seen, Standing};
+use crate::lock_state::{KeyFlight, Seen, Standing};
 use crate::random;
 use crate::random::mix;
 use crate::term::LossReason;
 use crate::timers::LockTimer;
 
 impl Engine {
+    pub(crate) fn read_key(&mut self, lock: LockId) {
+        let Some(state) = self.lock_mut(lock) else { return };
+        if state.key_flight.is_some() {
+            return;
+        }
+        let is_lazy = self.planted(Defect::KeyReadSeldom);
+        let now = self.now.mono;
+        let Some(state) = self.lock_mut(lock) else { return };
+        let longest = match state.standing {
+            Standing::Quiet | Standing::Leading if is_lazy => limits::WATCH_WAIT,
+            Standing::Quiet | Standing::Leading => state.reading_wait(now),
+            Standing::Idle | Standing::Candidate | Standing::Demoting | Standing::Vacating => {
+                limits::WATCH_WAIT
+            }
+        };
+        let index = if longest.is_zero() { 0 } else { state.index };
+        let wait = if index == 0 { Duration::ZERO } else { longest };
+        let request = ConsulRequest::LockRead { key: state.spec.key.clone(), index, wait };
+        self.send_key(lock, KeyFlight::Read, request, wait + wait / 16);
+    }
+
+    /// The quiet time is over: reads the key once more before anything starts. An operator may have
+    /// deleted it, and a renewal of the session does not tell.
+    pub(crate) fn confirm_key(&mut self, lock: LockId) {
+        if self.planted(Defect::QuietNotConfirmed) {
+            return self.begin_term(lock);
+        }
+        let Some(state) = self.lock_mut(lock) else { return };
+        if state.standing != Standing::Quiet {
+            return;
+        }
+        state.is_due = true;
+        state.index = 0;
+        // The answer of a blocking read that is under way comes too late to count.
+        state.key_flight = None;
+        self.read_key(lock);
+    }
+
+    /// The key was its own when the request was sent that has just been answered.
+    pub(crate) fn on_shown(&mut self, lock: LockId) {
+        let now = self.now.mono;
+        let is_wrong = self.planted(Defect::ReadingAgeFromTheAnswer);
+        let Some(state) = self.lock_mut(lock) else { return };
+        state.shown = if is_wrong { now } else { state.key_sent };
+        self.move_deadline(lock);
+    }
+
     pub(crate) fn on_key_read(&mut self, lock: LockId, index: u64, entries: Vec<Entry>) {
         self.note_catalog_works();
         let is_blind = self.planted(Defect::ForeignWriteIsContinued);
+        let is_deaf = self.planted(Defect::SessionLossIgnored);
         let now = self.now.mono;
         let is_trusting = self.planted(Defect::ContinuityAssumed);
         let Some(state) = self.lock_mut(lock) else { return };
@@ -56,6 +104,9 @@ impl Engine {
             self.observe(lock, &entry);
         }
         let standing = self.lock_state(lock).map(|state| state.standing);
+        if is_ours {
+            self.on_shown(lock);
+        }
         match standing {
             Some(Standing::Candidate) if is_ours && is_old => self.stand_later(lock),
             Some(Standing::Candidate) if is_ours => self.on_acquired(lock, modified),
@@ -69,12 +120,7 @@ impl Engine {
                 self.read_on(lock);
                 self.begin_term(lock);
             }
-            Some(Standing::Quiet | Standing::Leading) if is_ours => self.read_on(lock),
-            Some(Standing::Quiet | Standing::Leading)
-                if self.planted(Defect::SessionLossIgnored) =>
-            {
-                self.read_on(lock);
-            }
+            Some(Standing::Quiet | Standing::Leading) if is_ours || is_deaf => self.read_on(lock),
             Some(Standing::Quiet | Standing::Leading) => self.demote(lock, LossReason::KeyGone),
             Some(Standing::Idle) => self.read_on(lock),
             Some(Standing::Demoting | Standing::Vacating) | None => {}

@@ -46,6 +46,7 @@ mod timers;
 #[cfg(feature = "std")]
 pub mod trace;
 mod trigger;
+mod vacating;
 pub mod variable;
 mod watching;
 #[cfg(feature = "std")]

@@ -63,7 +63,7 @@ pub(crate) struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LossReason {
-    /// No renewal was answered in time.
+    /// No renewal, or no reading of the key, was answered in time.
     Deadline,
     /// Consul does not know the session any more.
     SessionGone,
@@ -103,6 +103,12 @@ pub(crate) struct LockState {
     pub(crate) confirmed: Time,
     /// When the creation or renewal under way was sent.
     pub(crate) sent: Time,
+    /// When the last answered request was sent that showed the key as its own.
+    #[serde(default)]
+    pub(crate) shown: Time,
+    /// When the request about the key that is under way was sent.
+    #[serde(default)]
+    pub(crate) key_sent: Time,
     pub(crate) key_flight: Option<KeyFlight>,
     pub(crate) session_flight: Option<SessionFlight>,
     pub(crate) key_nth: u32,
@@ -127,6 +133,12 @@ pub(crate) struct LockState {
     /// Terms in a row that were lost.
     pub(crate) losses: u32,
     pub(crate) led_since: Time,
+    /// When nothing of the last term was left.
+    #[serde(default)]
+    pub(crate) left: Time,
+    /// Whether the key is still to be released before the session goes.
+    #[serde(default)]
+    pub(crate) is_to_release: bool,
     pub(crate) is_jeopardy: bool,
     /// Whether the next reading of the key, if it is still ours, begins the term.
     #[serde(default)]
@@ -159,6 +171,8 @@ impl LockState {
             session: None,
             confirmed: Time(0),
             sent: Time(0),
+            shown: Time(0),
+            key_sent: Time(0),
             key_flight: None,
             session_flight: None,
             key_nth: 0,
@@ -173,6 +187,8 @@ impl LockState {
             attempt: 0,
             losses: 0,
             led_since: Time(0),
+            left: Time(0),
+            is_to_release: false,
             is_jeopardy: false,
             is_due: false,
             is_spent: false,
@@ -233,12 +249,30 @@ impl LockState {
     /// Tells whether a term that is granted now could not begin on the strength of the last
     /// renewal: it would end at once, and its key were barred.
     pub(crate) fn is_too_old_at(&self, now: Time) -> bool {
-        now + self.spec.request_timeout >= self.demote_at()
+        now + self.spec.request_timeout >= self.confirmed + self.spec.demote_after
     }
 
-    /// When the jobs of the lock must begin to stop.
+    /// When the jobs of the lock must begin to stop: nobody else can have begun to wait for their
+    /// end before the session was last renewed, nor before the key was last seen to be its own.
     pub(crate) fn demote_at(&self) -> Time {
-        self.confirmed + self.spec.demote_after
+        self.confirmed.min(self.shown) + self.spec.demote_after
+    }
+
+    /// How long a holder's reading may wait for a change: until the last one is `renewEvery` old,
+    /// so that readings get no older than renewals do (inequality I4).
+    ///
+    /// What a blocking read shows is as old as the read: Consul answers from what it saw when it
+    /// began to wait.
+    pub(crate) fn reading_wait(&self, now: Time) -> Duration {
+        let left = (self.shown + self.spec.renew_every).since(now);
+        // Consul adds up to a sixteenth.
+        let wait = (left - left / 16).min(limits::WATCH_WAIT);
+        if wait < limits::WATCH_SPACING { Duration::ZERO } else { wait }
+    }
+
+    /// Until when the session may still be there, and so is worth being ended.
+    pub(crate) fn lives_until(&self) -> Time {
+        self.confirmed + self.spec.ttl * limits::SESSION_LIVES
     }
 
     pub(crate) fn fingerprint(&self, lock: LockId) -> u64 {
@@ -256,9 +290,12 @@ impl LockState {
             | u64::from(self.has_led) << 18
             | u64::from(self.awaits_keeper) << 19
             | u64::from(!self.quiet.is_zero()) << 20
+            | u64::from(self.is_to_release) << 21
             | u64::from(lock.0) << 48;
         let mut hash = mix(flags, self.confirmed.0);
         hash = mix(hash, self.sent.0 ^ self.led_since.0.rotate_left(32));
+        hash = mix(hash, self.shown.0 ^ self.key_sent.0.rotate_left(32));
+        hash = mix(hash, self.left.0);
         hash = mix(hash, u64::from(self.key_nth) | u64::from(self.session_nth) << 32);
         hash = mix(hash, u64::from(self.attempt) | u64::from(self.losses) << 32);
         hash = mix(hash, self.index ^ self.token.rotate_left(32));

@@ -1,10 +1,12 @@
 //! Locks: standing for one, acquiring, renewing, losing and giving back, one session a term.
 //!
 //! The holder's deadline counts from the *sending* of the last renewal that was answered: Consul
-//! starts the session's time to live no earlier. Facts used (Consul 1.8.7, measured): a destroyed
-//! session bars its keys for the lock delay, an orderly release does not; `ModifyIndex` of the
-//! granting transaction only grows, `LockIndex` does not; a refused acquire looks the same whether
-//! the key is held or barred.
+//! starts the session's time to live no earlier. It also counts from the sending of the last
+//! reading that showed the key as its own: nobody had deleted it before.
+//!
+//! Facts used (Consul 1.8.7, measured): a destroyed session bars its keys for the lock delay, an
+//! orderly release does not; `ModifyIndex` of the granting transaction only grows, `LockIndex` does
+//! not; a refused acquire looks the same whether the key is held or barred.
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -37,7 +39,10 @@ impl Engine {
             LockTimer::Renew => self.renew(lock),
             LockTimer::Deadline => self.on_lock_deadline(lock),
             LockTimer::Quiet => self.confirm_key(lock),
-            LockTimer::Stand => self.stand(lock),
+            LockTimer::Stand => {
+                self.stand(lock);
+                self.let_go(lock);
+            }
             LockTimer::Read => self.read_key(lock),
             LockTimer::KeyReply => {
                 let Some(nth) = self.lock_state(lock).map(|state| state.key_nth) else { return };
@@ -113,45 +118,6 @@ impl Engine {
         }
     }
 
-    pub(crate) fn read_key(&mut self, lock: LockId) {
-        let Some(state) = self.lock_mut(lock) else { return };
-        if state.key_flight.is_some() {
-            return;
-        }
-        let index = state.index;
-        let is_lazy = self.planted(Defect::KeyReadSeldom);
-        let Some(state) = self.lock_mut(lock) else { return };
-        // A holder must hear within its quiet successor's patience that its key was deleted, also
-        // when an answer gets lost.
-        let longest = match state.standing {
-            Standing::Quiet | Standing::Leading if is_lazy => limits::WATCH_WAIT,
-            Standing::Quiet | Standing::Leading => state.spec.renew_every.min(limits::WATCH_WAIT),
-            Standing::Idle | Standing::Candidate | Standing::Demoting | Standing::Vacating => {
-                limits::WATCH_WAIT
-            }
-        };
-        let wait = if index == 0 { Duration::ZERO } else { longest };
-        let request = ConsulRequest::LockRead { key: state.spec.key.clone(), index, wait };
-        self.send_key(lock, KeyFlight::Read, request, wait + wait / 16);
-    }
-
-    /// The quiet time is over: reads the key once more before anything starts. An operator may have
-    /// deleted it, and a renewal of the session does not tell.
-    pub(crate) fn confirm_key(&mut self, lock: LockId) {
-        if self.planted(Defect::QuietNotConfirmed) {
-            return self.begin_term(lock);
-        }
-        let Some(state) = self.lock_mut(lock) else { return };
-        if state.standing != Standing::Quiet {
-            return;
-        }
-        state.is_due = true;
-        state.index = 0;
-        // The answer of a blocking read that is under way comes too late to count.
-        state.key_flight = None;
-        self.read_key(lock);
-    }
-
     pub(crate) fn acquire(&mut self, lock: LockId) {
         let now = self.now.mono;
         let is_blind = self.planted(Defect::AcquiredWhateverItIs);
@@ -186,6 +152,7 @@ impl Engine {
         let Some(state) = self.lock_mut(lock) else { return };
         state.key_nth = state.key_nth.wrapping_add(1).max(1);
         state.key_flight = Some(flight);
+        state.key_sent = now;
         let timeout = state.spec.request_timeout + wait;
         let op = ConsulOp { owner: Owner::Lock(lock), nth: state.key_nth };
         let overdue = now + timeout + limits::REPLY_GRACE;
@@ -226,6 +193,9 @@ impl Engine {
             (SessionFlight::Renew, ConsulReply::Failed(ConsulFailure::Unknown)) => {
                 self.on_session_lost(lock);
             }
+            (SessionFlight::Destroy, ConsulReply::Failed(failure)) => {
+                self.on_not_given_back(lock, failure);
+            }
             (SessionFlight::Destroy, _) => self.on_destroyed(lock),
             (_, ConsulReply::Failed(failure)) => self.on_session_failed(lock, failure),
             (SessionFlight::Create | SessionFlight::Renew, _) => {
@@ -259,8 +229,12 @@ impl Engine {
         self.note_catalog_works();
         let now = self.now.mono;
         let is_wrong = self.planted(Defect::TermAgeFromTheAnswer);
+        let is_credulous = self.planted(Defect::RenewalCountsAsReading);
         let Some(state) = self.lock_mut(lock) else { return };
         state.confirmed = if is_wrong { now } else { state.sent };
+        if is_credulous {
+            state.shown = state.shown.max(state.confirmed);
+        }
         let was_jeopardy = core::mem::replace(&mut state.is_jeopardy, false);
         state.attempt = 0;
         // Consul answers again. The answer of a reading from before may be lost for good, and its
@@ -268,16 +242,20 @@ impl Engine {
         let is_deaf = was_jeopardy && state.standing == Standing::Candidate;
         let is_deaf = is_deaf && state.key_flight == Some(KeyFlight::Read);
         let next = state.sent + state.spec.renew_every;
-        let deadline = matches!(state.standing, Standing::Quiet | Standing::Leading)
-            .then(|| state.demote_at());
         self.timers.arm_lock(lock, LockTimer::Renew, next);
-        if let Some(deadline) = deadline {
-            self.timers.arm_lock(lock, LockTimer::Deadline, deadline);
-            self.guard(lock);
-        }
+        self.move_deadline(lock);
         if let Some(state) = self.lock_mut(lock).filter(|_| is_deaf) {
             state.key_flight = None;
             self.read_key(lock);
+        }
+    }
+
+    pub(crate) fn move_deadline(&mut self, lock: LockId) {
+        let Some(state) = self.lock_state(lock) else { return };
+        if matches!(state.standing, Standing::Quiet | Standing::Leading) {
+            let deadline = state.demote_at();
+            self.timers.arm_lock(lock, LockTimer::Deadline, deadline);
+            self.guard(lock);
         }
     }
 
@@ -288,6 +266,7 @@ impl Engine {
         state.attempt = state.attempt.saturating_add(1);
         let key = mix(u64::from(lock.0) | 3 << 60, u64::from(state.session_nth));
         if state.standing == Standing::Vacating {
+            // It never had one.
             return self.on_destroyed(lock);
         }
         if state.session.is_none() {
@@ -297,7 +276,7 @@ impl Engine {
         }
         // Renewals are repeated quickly: the figures of the lock allow for a second between two
         // tries.
-        let pause = Duration::from_nanos(500_000_000 + random::below(seed, key, 500_000_000));
+        let pause = retry_wait(seed, key);
         let was_jeopardy = core::mem::replace(&mut state.is_jeopardy, true);
         let is_first =
             matches!(state.standing, Standing::Quiet | Standing::Leading) && !was_jeopardy;
@@ -307,18 +286,28 @@ impl Engine {
         }
     }
 
-    /// Consul does not know the session any more.
+    /// Consul does not know the session any more, or says so: a leader that has just begun may be
+    /// wrong. So what a term holds is given back when it is over, as always.
     fn on_session_lost(&mut self, lock: LockId) {
         if self.planted(Defect::SessionLossIgnored) {
             return self.on_renewed(lock);
         }
         let is_credulous = self.planted(Defect::DeadGrantCounts);
         let is_repeated = self.planted(Defect::SecondSession);
+        let is_forgetful = self.planted(Defect::UnknownSessionForgotten);
         let Some(state) = self.lock_mut(lock) else { return };
-        state.session = None;
+        let is_asking = state.key_flight == Some(KeyFlight::Acquire) && !is_credulous;
+        if is_forgetful {
+            state.session = None;
+        }
         match state.standing {
-            Standing::Leading if is_repeated => self.ask_for_session(lock),
+            Standing::Leading if is_repeated => {
+                state.session = None;
+                self.ask_for_session(lock);
+            }
+            Standing::Candidate if is_asking && !is_forgetful => self.vacate(lock),
             Standing::Candidate => {
+                state.session = None;
                 // What it asked for with that session is worth nothing, even if it was granted.
                 state.key_flight = state.key_flight.filter(|_| is_credulous);
                 state.quiet = Duration::ZERO;
@@ -347,6 +336,9 @@ impl Engine {
             }
             (KeyFlight::Acquire, ConsulReply::Acquired { token: None }) => self.on_refused(lock),
             (KeyFlight::Release, ConsulReply::Done) => self.on_key_released(lock),
+            (KeyFlight::Release, ConsulReply::Failed(failure)) => {
+                self.on_not_given_back(lock, failure);
+            }
             (KeyFlight::Release, _) => self.destroy_session(lock),
             (_, ConsulReply::Failed(failure)) => {
                 self.note_catalog_fails(failure);
@@ -377,6 +369,11 @@ impl Engine {
         state.attempt = state.attempt.saturating_add(1);
         let key = mix(u64::from(lock.0) | 4 << 60, u64::from(state.key_nth));
         let delay = catalog_delay(seed, key, state.attempt.min(4));
+        let delay = match state.standing {
+            // As often as renewals: the figures of the lock allow for it.
+            Standing::Quiet | Standing::Leading => retry_wait(seed, key),
+            Standing::Idle | Standing::Candidate | Standing::Demoting | Standing::Vacating => delay,
+        };
         let delay = if is_hammering { Duration::from_millis(10) } else { delay };
         // Who does not stand only listens, and stands when its time has come.
         let next = match state.standing {
@@ -400,6 +397,7 @@ impl Engine {
             return;
         }
         state.standing = Standing::Quiet;
+        state.shown = state.key_sent;
         state.has_led = false;
         state.is_jeopardy = false;
         let token = state.floor.saturating_add(index);
@@ -446,6 +444,13 @@ impl Engine {
             && self.lock_state(lock).is_some_and(|state| !state.is_spent)
             && (jobs.is_empty() || jobs.iter().any(is_needed))
     }
+}
+
+/// Between two tries to renew a lock, or to read its key: as the check of its figures counts it.
+fn retry_wait(seed: u64, key: u64) -> Duration {
+    let most = limits::LOCK_RETRY_WAIT;
+    let half = u64::try_from(most.as_nanos() / 2).unwrap_or(u64::MAX);
+    most / 2 + Duration::from_nanos(random::below(seed, key, half))
 }
 
 fn overdue() -> ConsulReply {

@@ -5,16 +5,15 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
-use crate::consul::{ConsulRequest, Entry};
+use crate::consul::Entry;
 use crate::defect::Defect;
 use crate::effect::{Effect, Level, Message};
 use crate::engine::{Engine, Stage};
 use crate::event::{Code, Source};
 use crate::id::{JobId, LockId};
 use crate::key_reading::floor_of;
-use crate::limits;
 pub use crate::lock_state::LossReason;
-use crate::lock_state::{KeyFlight, LockState, SessionFlight, Standing};
+use crate::lock_state::{LockState, Standing};
 use crate::slot::{Check, Life, Process, Successor};
 use crate::timers::LockTimer;
 use crate::variable;
@@ -73,7 +72,7 @@ impl Engine {
     }
 
     /// Writes the file that holds the token, where one is wanted, or removes it.
-    fn put_token(&mut self, lock: LockId, contents: Option<Box<str>>) {
+    pub(crate) fn put_token(&mut self, lock: LockId, contents: Option<Box<str>>) {
         let path = self.lock_state(lock).and_then(|state| state.spec.token_file.clone());
         self.out.extend(path.map(|path| Effect::WriteFile { path, contents }));
     }
@@ -114,7 +113,7 @@ impl Engine {
         }
     }
 
-    /// The age of the last confirmed renewal has reached its limit.
+    /// The age of the last confirmed renewal, or reading of the key, has reached its limit.
     pub(crate) fn on_lock_deadline(&mut self, lock: LockId) {
         if self.planted(Defect::LockDeadlineIgnored) {
             return;
@@ -132,6 +131,7 @@ impl Engine {
             Standing::Leading => true,
             Standing::Quiet => false,
             Standing::Candidate => return self.vacate(lock),
+            Standing::Vacating if reason == LossReason::Stopping => return self.let_go(lock),
             Standing::Idle | Standing::Demoting | Standing::Vacating => return,
         };
         state.standing = Standing::Demoting;
@@ -255,125 +255,6 @@ impl Engine {
             self.demote(lock, LossReason::GivenUp);
         }
         self.settle_lock(lock);
-    }
-
-    /// Releases the key in order, so that nobody has to wait for the lock delay; then the session
-    /// goes. Who has not kept its quiet time has no order to hand over: an older holder may be at
-    /// work, and the lock delay bars the key for as long as that.
-    pub(crate) fn vacate(&mut self, lock: LockId) {
-        let is_rude = self.planted(Defect::LockNotReleased);
-        let Some(state) = self.lock_mut(lock) else { return };
-        let was_holding = state.standing == Standing::Demoting;
-        state.standing = Standing::Vacating;
-        if was_holding && !self.planted(Defect::TokenFileKept) {
-            self.put_token(lock, None);
-        }
-        let Some(state) = self.lock_mut(lock) else { return };
-        let is_fit = state.is_fit_to_release(was_holding);
-        let is_fit = is_fit || was_holding && self.planted(Defect::QuietHandedOver);
-        let is_fit = is_fit && (was_holding || !self.planted(Defect::AskedKeyBarred));
-        let Some(state) = self.lock_mut(lock) else { return };
-        // What is under way about the key is of no interest any more; its answer is ignored. So is
-        // that of a renewal: its failure must not end the standing before the session has gone.
-        state.key_flight = None;
-        state.session_flight = state.session_flight.filter(|it| *it != SessionFlight::Renew);
-        self.guard(lock);
-        self.revive_bound_jobs(lock);
-        for timer in [LockTimer::Renew, LockTimer::Stand, LockTimer::Read, LockTimer::KeyReply] {
-            self.timers.stop_lock(lock, timer);
-        }
-        let Some(state) = self.lock_mut(lock) else { return };
-        let Some(session) = state.session.clone() else {
-            if state.session_flight.is_none() {
-                self.end_standing(lock);
-            }
-            return;
-        };
-        if is_fit && !is_rude {
-            let value = state.spec.value.clone().unwrap_or_default();
-            let (key, floor) = (state.spec.key.clone(), state.floor);
-            let request = ConsulRequest::Release { key, session, floor, value };
-            self.send_key(lock, KeyFlight::Release, request, core::time::Duration::ZERO);
-        } else {
-            self.destroy_session(lock);
-        }
-    }
-
-    /// The jobs that only had to end with the term run again, without the lock.
-    fn revive_bound_jobs(&mut self, lock: LockId) {
-        for job in self.wiring.bound_jobs(lock).to_vec() {
-            let is_barred = |slot: &crate::slot::Slot| {
-                slot.life == Life::Waiting && slot.pending == 0 && slot.runs_of_definition == 0
-            };
-            if self.slot(job).is_some_and(is_barred) {
-                self.begin_job(job);
-            }
-        }
-    }
-
-    pub(crate) fn on_key_released(&mut self, lock: LockId) {
-        // A candidate that let go of what it may have been about to get had nothing to lose.
-        if self.lock_state(lock).is_some_and(|state| state.has_led) {
-            self.publish(Code::Released, Source::Lock(lock));
-        }
-        self.destroy_session(lock);
-    }
-
-    pub(crate) fn destroy_session(&mut self, lock: LockId) {
-        let Some(state) = self.lock_mut(lock) else { return };
-        let session = state.session.clone();
-        let session = session.filter(|_| !self.planted(Defect::SessionReused));
-        let Some(session) = session else { return self.end_standing(lock) };
-        let Some(state) = self.lock_mut(lock) else { return };
-        // A renewal under way is overtaken: its answer is ignored, the session goes all the same.
-        state.session_flight = None;
-        let request = ConsulRequest::SessionDestroy { session };
-        self.send_session(lock, SessionFlight::Destroy, request);
-    }
-
-    pub(crate) fn on_destroyed(&mut self, lock: LockId) {
-        if let Some(state) = self.lock_mut(lock) {
-            state.session = None;
-        }
-        self.end_standing(lock);
-    }
-
-    /// Nothing of this term is left; the next one is some time away.
-    fn end_standing(&mut self, lock: LockId) {
-        let now = self.now.mono;
-        let (is_thrifty, is_eager) =
-            (self.planted(Defect::SessionReused), self.planted(Defect::HoldOffIgnored));
-        self.timers.stop_all_of_lock(lock);
-        let Some(state) = self.lock_mut(lock) else { return };
-        state.standing = Standing::Idle;
-        state.session = state.session.take().filter(|_| is_thrifty);
-        state.session_flight = None;
-        state.key_flight = None;
-        state.has_led = false;
-        state.proof = 0;
-        state.quiet = core::time::Duration::ZERO;
-        if let Some(spec) = state.successor.take() {
-            state.renew(spec);
-        }
-        let doublings = state.losses.saturating_sub(1).min(16);
-        let wait = match state.losses {
-            _ if is_eager => core::time::Duration::ZERO,
-            0 => core::time::Duration::ZERO,
-            _ => state.spec.hold_off.saturating_mul(1 << doublings).min(limits::HOLD_OFF_MAX),
-        };
-        self.timers.arm_lock(lock, LockTimer::Stand, now + wait);
-        self.listen(lock);
-        self.settle_lock(lock);
-    }
-
-    /// Who does not stand for a lock, for now, still says who holds it: its jobs may follow that
-    /// one.
-    fn listen(&mut self, lock: LockId) {
-        let Some(state) = self.lock_mut(lock) else { return };
-        state.index = 0;
-        if self.stage == Stage::Running && !self.lock_state(lock).is_some_and(|s| s.is_removed) {
-            self.timers.arm_lock(lock, LockTimer::Read, self.now.mono + limits::WATCH_SPACING);
-        }
     }
 
     /// A job's health changed: the locks that depend on it begin, or stop, to count.

@@ -84,7 +84,7 @@ fn granted_text(lock: &str, token: u64, quiet: Duration) -> String {
 /// Says why a term ended.
 pub fn loss_text(reason: LossReason) -> &'static str {
     match reason {
-        LossReason::Deadline => "no renewal was answered in time",
+        LossReason::Deadline => "no renewal, or no reading of the key, was answered in time",
         LossReason::SessionGone => "Consul does not know the session any more",
         LossReason::KeyGone => "the key is not held by this session any more",
         LossReason::Unhealthy => "the job that must be healthy was not for too long",

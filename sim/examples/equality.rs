@@ -13,7 +13,7 @@ fn main() {
     let terms = std::env::args().nth(1).and_then(|terms| terms.parse().ok()).unwrap_or(1_000_000);
     println!("| Passing | Of what is needed | Pause | Terms | Two at once | Least margin |");
     println!("|---|---|---|---|---|---|");
-    for passing in [Passing::Expired, Passing::Destroyed, Passing::Forgotten] {
+    for passing in [Passing::Expired, Passing::Destroyed, Passing::Forgotten, Passing::Deleted] {
         for millionths in [1_000_000, 980_000] {
             row(&Edge::at(passing, millionths), millionths, terms);
         }

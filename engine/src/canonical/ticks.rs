@@ -12,7 +12,7 @@ use core::time::Duration;
 use super::{STEPS_TOLD_APART, nanos};
 use crate::engine::{Engine, Stage};
 use crate::id::LockId;
-use crate::limits::HOLD_OFF_MAX;
+use crate::limits::{HOLD_OFF_MAX, SESSION_LIVES};
 use crate::lock_state::{LockState, Standing};
 use crate::random::mix;
 use crate::time::Time;
@@ -126,53 +126,71 @@ fn word_in_ticks(lock: &LockState, ruler: Ruler) -> u64 {
         session,
         confirmed,
         sent,
+        shown,
+        key_sent,
         key_flight,
         session_flight,
         key_nth: _,
         session_nth: _,
         index: _,
-        seen,
+        seen: _,
         token: _,
         floor: _,
         highest: _,
         proof: _,
         quiet,
         attempt: _,
-        losses,
+        losses: _,
         led_since,
-        is_jeopardy,
-        successor,
-        is_removed,
+        left,
+        is_to_release: _,
+        is_jeopardy: _,
+        successor: _,
+        is_removed: _,
         hash: _,
-        is_due,
-        is_spent,
-        has_led,
+        is_due: _,
+        is_spent: _,
+        has_led: _,
         guard,
-        awaits_keeper,
+        awaits_keeper: _,
     } = lock;
-    let flags = (*standing as u64)
-        | key_flight.map_or(0, |flight| 1 + flight as u64) << 4
-        | session_flight.map_or(0, |flight| 1 + flight as u64) << 8
-        | u64::from(*is_jeopardy) << 12
-        | u64::from(*is_removed) << 13
-        | u64::from(successor.is_some()) << 14
-        | u64::from(*is_spent) << 15
-        | u64::from(*is_due) << 16
-        | u64::from(*has_led) << 19
-        | u64::from(*awaits_keeper) << 20
-        | u64::from(seen.is_some()) << 17
-        | u64::from(seen.as_ref().is_some_and(|seen| seen.is_released)) << 18
-        | u64::from(seen.as_ref().is_some_and(|seen| seen.is_foreign)) << 21
-        | u64::from((*losses).min(losses_told_apart(spec.hold_off))) << 24;
+    let flags = flags_of(lock);
     // A term that is older than this ends with SIGKILL at once.
     let oldest = spec.demote_after + spec.stop_timeout;
-    let confirmed = session.as_ref().map_or(0, |_| ruler.ago(*confirmed, oldest));
+    let is_vacating = *standing == Standing::Vacating;
+    // A lock is given back again and again for as long as its session may be there.
+    let counts = if is_vacating { spec.ttl * SESSION_LIVES } else { oldest };
+    let confirmed = session.as_ref().map_or(0, |_| ruler.ago(*confirmed, counts));
+    let is_holding = matches!(standing, Standing::Quiet | Standing::Leading);
+    let shown = if is_holding { ruler.ago(*shown, oldest) } else { 0 };
+    let may_show = is_holding || *standing == Standing::Candidate;
+    let asked = key_flight.filter(|_| may_show).map_or(0, |_| ruler.ago(*key_sent, oldest));
     let sent = session_flight.map_or(0, |_| ruler.ago(*sent, oldest));
     let is_leading = *standing == Standing::Leading;
     let led = if is_leading { ruler.ago(*led_since, spec.hold_off) } else { 0 };
+    let left = if is_vacating { ruler.ago(*left, HOLD_OFF_MAX) } else { 0 };
     let quiet = nanos(*quiet).div_ceil(ruler.tick);
     let guard = guard.map_or(0, |until| 1 + ruler.ahead(until));
-    mix(flags ^ quiet << 32 ^ guard << 48, confirmed | sent << 20 | led << 40)
+    let hash = mix(flags ^ quiet << 32 ^ guard << 48, confirmed | sent << 20 | led << 40);
+    mix(hash, shown | asked << 20 | left << 40)
+}
+
+fn flags_of(lock: &LockState) -> u64 {
+    (lock.standing as u64)
+        | lock.key_flight.map_or(0, |flight| 1 + flight as u64) << 4
+        | lock.session_flight.map_or(0, |flight| 1 + flight as u64) << 8
+        | u64::from(lock.is_jeopardy) << 12
+        | u64::from(lock.is_removed) << 13
+        | u64::from(lock.successor.is_some()) << 14
+        | u64::from(lock.is_spent) << 15
+        | u64::from(lock.is_due) << 16
+        | u64::from(lock.has_led) << 19
+        | u64::from(lock.awaits_keeper) << 20
+        | u64::from(lock.seen.is_some()) << 17
+        | u64::from(lock.seen.as_ref().is_some_and(|seen| seen.is_released)) << 18
+        | u64::from(lock.seen.as_ref().is_some_and(|seen| seen.is_foreign)) << 21
+        | u64::from(lock.is_to_release) << 22
+        | u64::from(lock.losses.min(losses_told_apart(lock.spec.hold_off))) << 24
 }
 
 /// How many lost terms in a row make a difference: until the hold-off is as long as it gets.

@@ -33,18 +33,6 @@ impl Bench {
     fn keeper_goes(&mut self) {
         self.keeper(KeeperNews::Lost("killed".into()));
     }
-
-    /// Lets so much time pass while the key goes on to show that it is held.
-    fn pass_holding(&mut self, span_ms: u64) {
-        let until = self.now_ms + span_ms;
-        while self.now_ms < until {
-            self.pass(100);
-            if let Some((op, ConsulRequest::LockRead { .. })) = self.asked() {
-                let entries = vec![entry(Some(MINE), 76, 0)];
-                self.feed(Input::Consul { op, reply: ConsulReply::Keys { index: 76, entries } });
-            }
-        }
-    }
 }
 
 fn requiring() -> Config {
@@ -122,9 +110,7 @@ fn job_that_also_runs_outside_terms_is_guarded_within_them_only() {
     bench.read(None);
     bench.expect("Acquire", granted());
     assert!(bench.guards().iter().all(|(_, jobs)| *jobs == [0]), "quiet: {:?}", bench.guards());
-    holder_is_me(&mut bench);
-    bench.pass(20_500);
-    holder_is_me(&mut bench);
+    bench.pass_holding(20_500);
     assert_eq!(bench.guards().last().unwrap().1, vec![0, 1]);
 }
 

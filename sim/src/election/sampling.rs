@@ -26,6 +26,8 @@ pub enum Passing {
     Destroyed,
     /// Consul loses its memory right after the last renewal; the taker keeps quiet (I3).
     Forgotten,
+    /// An operator deletes the key right after the last reading of it; the taker keeps quiet (I3).
+    Deleted,
 }
 
 /// What is sampled.
@@ -52,7 +54,7 @@ impl Edge {
                 lock.lock_delay = needed.saturating_sub(lock.ttl);
             }
             Passing::Destroyed => lock.lock_delay = needed,
-            Passing::Forgotten => lock.takeover = Takeover::After(needed),
+            Passing::Forgotten | Passing::Deleted => lock.takeover = Takeover::After(needed),
         }
         let pause = lock.max_pause;
         Edge { lock, passing, pause }
@@ -75,23 +77,26 @@ impl Edge {
         let begins = match self.passing {
             Passing::Expired => free + in_truth(ttl + delay, catalog),
             Passing::Destroyed => free + in_truth(delay, catalog),
-            Passing::Forgotten => free + in_truth(self.quiet_time(), rate("next")),
+            Passing::Forgotten | Passing::Deleted => {
+                free + in_truth(self.quiet_time(), rate("next"))
+            }
         };
         i64::try_from(begins).unwrap_or(i64::MAX) - i64::try_from(gone).unwrap_or(i64::MAX)
     }
 
-    /// A holder whose process is deaf to SIGTERM loses Consul after some renewals. Gives when the
-    /// last answered renewal was sent and when the process was killed, by the holder's clock.
+    /// A holder whose process is deaf to SIGTERM can renew no more after some renewals, or read its
+    /// key no more after some readings; the other goes on. Gives when the last answered one was
+    /// sent and when the process was killed, by the holder's clock.
     fn old_term(&self, random: Random) -> (u64, u64) {
         // It took over in order, without a quiet time.
         let lock = Lock { takeover: Takeover::Auto, ..self.lock.clone() };
         let mut node = Holder::new(&lock, RELEASED_FLAG);
         let limit = nanos(self.lock.request_timeout) - 1;
-        let renewals = random.stream("renewals").between(1, 3);
-        let (mut answered, mut last, mut cut) = (0, 0, false);
+        let most = random.stream("renewals").between(1, 3);
+        let (mut answered, mut last) = (0, 0);
         let mut pause: Option<(u64, u64)> = None;
         loop {
-            let (due, input) = node.next(cut);
+            let (due, input) = node.next();
             // Held up: whatever falls due meanwhile comes at the end.
             let at = match pause {
                 Some((from, to)) if due >= from && due < to => to,
@@ -100,25 +105,37 @@ impl Edge {
             node.feed(at, input);
             for effect in core::mem::take(&mut node.effects) {
                 match effect {
-                    Effect::Consul { op, request: ConsulRequest::SessionRenew { .. }, timeout } => {
-                        let (reply, after) = if answered < renewals {
+                    Effect::Consul { op, request, timeout }
+                        if self.is_lost_in_the_end(&request, node.has_asked) =>
+                    {
+                        let (reply, after) = if answered < most {
                             answered += 1;
                             last = node.now;
                             let late = random.stream("answer").keyed(answered);
-                            (ConsulReply::Done, near(late, limit))
+                            let (reply, after) = node.reply(&request);
+                            (reply, after + near(late, limit))
                         } else {
                             (unreachable(), nanos(timeout))
                         };
                         node.put(after, Input::Consul { op, reply });
-                        if answered == renewals && !cut {
-                            cut = true;
-                            pause = Some(self.held_up(random, last));
+                        if answered == most {
+                            pause.get_or_insert_with(|| self.held_up(random, last));
                         }
                     }
                     Effect::Signal { signal: Signal::KILL, .. } => return (last, node.now),
-                    other => node.answer(other, cut),
+                    other => node.answer(other),
                 }
             }
+        }
+    }
+
+    /// Tells whether a request is one of those that are not answered any more in the end.
+    fn is_lost_in_the_end(&self, request: &ConsulRequest, has_asked: bool) -> bool {
+        match self.passing {
+            Passing::Expired | Passing::Destroyed | Passing::Forgotten => {
+                matches!(request, ConsulRequest::SessionRenew { .. })
+            }
+            Passing::Deleted => has_asked && matches!(request, ConsulRequest::LockRead { .. }),
         }
     }
 
@@ -138,7 +155,7 @@ impl Edge {
         let mut node = Holder::new(&self.lock, HELD_FLAG);
         let mut granted = None;
         loop {
-            let (at, input) = node.next(false);
+            let (at, input) = node.next();
             node.feed(at, input);
             for effect in core::mem::take(&mut node.effects) {
                 match effect {
@@ -152,7 +169,7 @@ impl Edge {
                             Effect::Consul { request: ConsulRequest::Acquire { .. }, .. }
                         );
                         granted = granted.or(is_asked.then_some(node.now));
-                        node.answer(other, false);
+                        node.answer(other);
                     }
                 }
             }
@@ -221,11 +238,9 @@ impl Holder {
         }
     }
 
-    /// What comes next, and when; answers of Consul about the key do not once it is cut off.
-    fn next(&mut self, cut: bool) -> (u64, Input) {
+    /// What comes next, and when.
+    fn next(&mut self) -> (u64, Input) {
         let wake = self.engine.next_wakeup().map_or(u64::MAX, |Time(at)| at);
-        let is_heard = |input: &Input| !cut || !is_of_key(input);
-        self.coming.retain(|(_, input)| is_heard(input));
         let first = self.coming.iter().enumerate().min_by_key(|(_, (at, _))| *at);
         match first.map(|(place, (at, _))| (place, *at)) {
             Some((place, at)) if at <= wake => self.coming.remove(place),
@@ -245,27 +260,29 @@ impl Holder {
     }
 
     /// Answers what has one answer only.
-    fn answer(&mut self, effect: Effect, cut: bool) {
-        let (op, request, timeout) = match effect {
+    fn answer(&mut self, effect: Effect) {
+        let (op, request) = match effect {
             Effect::Start { run, .. } => return self.put(0, Input::Started { run, pid: 7 }),
-            Effect::Consul { op, request, timeout } => (op, request, timeout),
+            Effect::Consul { op, request, .. } => (op, request),
             _ => return,
         };
-        let reply = match request {
-            _ if cut => unreachable(),
-            ConsulRequest::SessionCreate { .. } => ConsulReply::Session { id: SESSION.into() },
+        let (reply, after) = self.reply(&request);
+        self.put(after, Input::Consul { op, reply });
+    }
+
+    /// What a request is answered, and after how long.
+    fn reply(&mut self, request: &ConsulRequest) -> (ConsulReply, u64) {
+        match request {
+            ConsulRequest::SessionCreate { .. } => (ConsulReply::Session { id: SESSION.into() }, 0),
             ConsulRequest::Acquire { .. } => {
                 self.has_asked = true;
-                ConsulReply::Acquired { token: Some(9) }
+                (ConsulReply::Acquired { token: Some(9) }, 0)
             }
             // A blocking read of a key that does not change.
-            ConsulRequest::LockRead { index, .. } if index > 0 => unreachable(),
-            ConsulRequest::LockRead { .. } => self.key(),
-            _ => ConsulReply::Done,
-        };
-        let is_late = matches!(reply, ConsulReply::Failed(_));
-        let after = if is_late { nanos(timeout) } else { 0 };
-        self.put(after, Input::Consul { op, reply });
+            ConsulRequest::LockRead { index, wait, .. } if *index > 0 => (self.key(), nanos(*wait)),
+            ConsulRequest::LockRead { .. } => (self.key(), 0),
+            _ => (ConsulReply::Done, 0),
+        }
     }
 
     fn key(&self) -> ConsulReply {
@@ -286,11 +303,6 @@ impl Holder {
     }
 }
 
-fn is_of_key(input: &Input) -> bool {
-    let Input::Consul { op, .. } = input else { return false };
-    matches!(op.owner, steersman_engine::consul::Owner::Lock(_))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,7 +317,8 @@ mod tests {
 
     #[test]
     fn at_equality_there_are_never_two_and_below_it_there_are() {
-        for passing in [Passing::Expired, Passing::Destroyed, Passing::Forgotten] {
+        for passing in [Passing::Expired, Passing::Destroyed, Passing::Forgotten, Passing::Deleted]
+        {
             let (count, least) = overlaps(&Edge::at(passing, 1_000_000), 2_000);
             assert_eq!(count, 0, "{passing:?}: {least} ns");
             assert!(least < 20_000_000, "{passing:?}: the edge is not reached: {least} ns");
@@ -325,10 +338,10 @@ mod tests {
     fn run_of_the_old_holder_is_its_first() {
         let mut node = Holder::new(&lock("ledger", "svc/ledger/leader"), RELEASED_FLAG);
         let run = loop {
-            let (at, input) = node.next(false);
+            let (at, input) = node.next();
             node.feed(at, input);
             for effect in core::mem::take(&mut node.effects) {
-                node.answer(effect, false);
+                node.answer(effect);
             }
             let started = node.coming.iter().find_map(|(_, input)| match input {
                 Input::Started { run, .. } => Some(*run),

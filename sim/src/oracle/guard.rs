@@ -1,5 +1,5 @@
-//! What the keeper is told: in time, moved on with every renewal that was answered, and lifted
-//! before the lock is given back.
+//! What the keeper is told: in time, moved on with every renewal and reading that was answered, and
+//! lifted before the lock is given back.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -31,9 +31,27 @@ struct LockView {
     sent: Option<(u32, Time, Duration)>,
     /// When the last one was sent that was answered.
     confirmed: Option<Time>,
+    session: Option<Box<str>>,
+    /// The last request about the key, likewise.
+    asked: Option<(u32, Time, Duration)>,
+    /// When the last one was sent whose answer showed the key as its own.
+    shown: Option<Time>,
     /// How long after that everything must be gone, while the lock is held.
     led: Option<Duration>,
     guard: Option<(Time, Vec<Name>)>,
+}
+
+impl LockView {
+    /// Tells whether an answer shows the key as the supervisor's own.
+    fn is_own(&self, reply: &ConsulReply) -> bool {
+        match reply {
+            ConsulReply::Acquired { token } => token.is_some(),
+            ConsulReply::Keys { entries, .. } => {
+                entries.iter().any(|entry| entry.session.is_some() && entry.session == self.session)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl GuardView {
@@ -65,20 +83,31 @@ impl GuardView {
         if let Input::Keeper(KeeperNews::Lost(_)) = input {
             self.is_lost = true;
         }
-        let Input::Consul { op: ConsulOp { owner: Owner::Session(lock), nth }, reply } = input
-        else {
-            return;
-        };
+        let Input::Consul { op: ConsulOp { owner, nth }, reply } = input else { return };
+        let (Owner::Session(lock) | Owner::Lock(lock)) = owner else { return };
         let Some(view) = self.locks.get_mut(lock) else { return };
-        let is_answer = matches!(reply, ConsulReply::Session { .. } | ConsulReply::Done);
         // An answer that comes too late counts as lost.
-        if let Some((sent_nth, at, timeout)) = view.sent
-            && sent_nth == *nth
-            && mono < at + timeout + REPLY_GRACE
-        {
-            view.sent = None;
-            if is_answer {
-                view.confirmed = Some(at);
+        let answered = |asked: &mut Option<(u32, Time, Duration)>| {
+            let (_, at, _) = asked.take_if(|(asked_nth, at, timeout)| {
+                *asked_nth == *nth && mono < *at + *timeout + REPLY_GRACE
+            })?;
+            Some(at)
+        };
+        match owner {
+            Owner::Session(_) => {
+                let at = answered(&mut view.sent);
+                if let ConsulReply::Session { id } = reply {
+                    view.session = Some(id.clone());
+                }
+                if matches!(reply, ConsulReply::Session { .. } | ConsulReply::Done) {
+                    view.confirmed = at.or(view.confirmed);
+                }
+            }
+            Owner::Lock(_) | Owner::Job(_) | Owner::Watch(_) => {
+                let at = answered(&mut view.asked);
+                if view.is_own(reply) {
+                    view.shown = at.or(view.shown);
+                }
             }
         }
     }
@@ -129,6 +158,10 @@ impl GuardView {
                 view.sent = Some((op.nth, mono, timeout));
                 None
             }
+            ConsulRequest::LockRead { .. } | ConsulRequest::Acquire { .. } => {
+                view.asked = Some((op.nth, mono, timeout));
+                None
+            }
             ConsulRequest::Release { .. } | ConsulRequest::SessionDestroy { .. } => {
                 let is_guarded = view.guard.is_some();
                 is_guarded.then(|| "a lock is given back of which something is guarded".to_owned())
@@ -154,7 +187,10 @@ impl GuardView {
     /// All effects of an input have been seen.
     pub(super) fn on_settled(&self) -> Option<String> {
         for view in self.locks.values().filter(|_| !self.is_lost) {
-            let (Some(figure), Some(confirmed)) = (view.led, view.confirmed) else { continue };
+            let Some((figure, confirmed)) = view.led.zip(view.confirmed.zip(view.shown)) else {
+                continue;
+            };
+            let confirmed = confirmed.0.min(confirmed.1);
             let Some((until, _)) = view.guard else {
                 return Some("a lock is held and its keeper knows of no time".to_owned());
             };
@@ -162,7 +198,8 @@ impl GuardView {
                 return Some("the keeper is told a time that is too late".to_owned());
             }
             if until < confirmed + figure {
-                return Some("a renewal was answered and the keeper was not told".to_owned());
+                let what = "a renewal or a reading was answered and the keeper was not told";
+                return Some(what.to_owned());
             }
         }
         None

@@ -115,6 +115,8 @@ struct Term {
     reading: (u32, Time),
     /// When the last reading was sent that showed the key as its own.
     own_at: Option<Time>,
+    /// The same, or when the grant was asked for; it counts once there is a grant.
+    shown: Option<Time>,
     asked_since: Option<Time>,
     barred_until: Option<Time>,
     is_spent: bool,
@@ -140,6 +142,7 @@ impl Term {
             is_unknown: false,
             reading: (0, Time(0)),
             own_at: None,
+            shown: None,
             asked_since: None,
             barred_until: None,
             is_spent: false,
@@ -155,7 +158,8 @@ impl Term {
     }
 
     fn lasts_until(&self) -> Time {
-        self.confirmed + self.spec.demote_after
+        let shown = self.shown.unwrap_or(self.confirmed);
+        self.confirmed.min(shown) + self.spec.demote_after
     }
 
     /// Puts what a reload wants in place, when nothing of the present definition is left.
@@ -290,6 +294,7 @@ impl Terms {
         let is_own = |entry: &Entry| entry.session.is_some() && entry.session == term.session;
         if term.reading.0 == nth && entries.iter().any(is_own) {
             term.own_at = Some(term.reading.1);
+            term.shown = term.shown.and(term.own_at);
         }
     }
 
@@ -375,6 +380,7 @@ impl Terms {
             Message::LockGranted { lock, quiet, .. } => {
                 let Some(term) = self.terms.get_mut(lock) else { return };
                 term.phase = Phase::Quiet(now + *quiet);
+                term.shown = Some(term.reading.1);
                 term.was_late = now >= term.lasts_until();
                 term.asked_since = None;
                 term.reading.1 = now;
@@ -434,10 +440,12 @@ impl Terms {
                 term.renew_due = None;
                 term.asked_since = None;
                 term.phase = Phase::Without;
+                term.shown = None;
                 term.adopt();
             }
             ConsulRequest::LockRead { .. } => term.reading = (nth, now),
             ConsulRequest::Acquire { .. } => {
+                term.reading = (nth, now);
                 term.tries.retain(|at| now.since(*at) < Duration::from_secs(1));
                 term.tries.push(now);
             }

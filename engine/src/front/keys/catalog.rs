@@ -74,7 +74,7 @@ pub(crate) static LOCK: Block = Block {
             "demoteAfter",
             DURATION_FROM_MILLISECOND,
             "13s",
-            "The age of the last confirmed renewal at which stopping begins.",
+            "The age of the last renewal, or reading of the key, at which stopping begins.",
         ),
         added(
             "stopTimeout",

@@ -18,7 +18,7 @@ const TRIES_MAX: usize = 6;
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// The longest wait before a failed reading of the key is repeated.
-const READ_AGAIN: Duration = Duration::from_secs(10);
+const READ_AGAIN: Duration = Duration::from_millis(1_500);
 
 impl Terms {
     fn blame(&mut self, lock: &Name, what: &str) {

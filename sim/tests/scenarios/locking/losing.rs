@@ -1,15 +1,19 @@
 //! The ways to lose a term, and when its processes are gone: always before anybody else's start.
 
 use steersman_engine::config::Signal;
-use steersman_engine::consul::ConsulRequest;
+use steersman_engine::consul::{ConsulFailure, ConsulReply, ConsulRequest};
 use steersman_engine::input::Control;
+use steersman_engine::{Effect, Input};
 use steersman_sim::fixture::{ms, secs};
 use steersman_sim::fleet::{Fleet, bystander, ledger, lock, node};
 use steersman_sim::link::LinkState;
 use steersman_sim::script::Script;
 use steersman_sim::{Action, CatalogFault};
 
-use super::{JOB, KEY, failover, followers, others, requests, settled, three};
+use super::{
+    JOB, KEY, failover, followers, is_reading, is_renewal, others, requests, run_losing, settled,
+    three,
+};
 use crate::lab::{Lab, scenarios};
 
 scenarios![
@@ -18,6 +22,11 @@ scenarios![
     requests_that_get_lost_end_the_term_in_time,
     answers_that_get_lost_end_the_term_in_time,
     age_of_a_term_counts_from_the_sending,
+    readings_that_get_lost_end_the_term_in_time,
+    age_of_a_reading_counts_from_its_sending,
+    session_that_consul_wrongly_does_not_know_is_given_back,
+    lock_that_could_not_be_given_back_is_given_back_after_the_cut,
+    lock_that_cannot_be_given_back_is_let_go_of_in_the_end,
     key_deleted_while_an_answer_gets_lost_is_missed_in_time,
     key_deleted_in_the_quiet_time_begins_no_term,
     process_that_ignores_the_stop_is_killed_before_anybody_else_runs,
@@ -83,20 +92,102 @@ fn age_of_a_term_counts_from_the_sending(lab: Lab) {
     let (mut fleet, leader) = settled(lab, three());
     fleet.act(leader, Action::Latency(ms(900), ms(900)));
     fleet.run_for(lab.about(secs(60)));
-    let is_renewal =
-        |request: &ConsulRequest| matches!(request, ConsulRequest::SessionRenew { .. });
     let before = requests(&fleet, leader, is_renewal).len();
     fleet.await_that("the next renewal", secs(10), |fleet| {
         requests(fleet, leader, is_renewal).len() > before
     });
     let sent = *requests(&fleet, leader, is_renewal).last().expect("there is one");
-    // It is answered after 1.8 s; nothing after it is.
+    // It is answered after 1.8 s; none after it is.
     fleet.run_for(ms(2500));
-    fleet.act(leader, Action::Link(LinkState::Cut));
-    fleet.run_for(secs(15));
+    run_losing(&mut fleet, leader, secs(15), is_renewal);
     let lost = fleet.times_of(leader, "lost lock.#0");
     assert!(matches!(lost[..], [at] if at <= sent + secs(13) + ms(10)), "{lost:?}, {sent:?}");
     assert!(matches!(lost[..], [at] if at >= sent + secs(13) - ms(10)), "{lost:?}, {sent:?}");
+}
+
+/// An operator deletes the key, and the holder does not hear of it although it can renew.
+fn readings_that_get_lost_end_the_term_in_time(lab: Lab) {
+    let deaf = Script::endless().ignores_stop();
+    let (mut fleet, leader) = settled(lab, three().script(JOB, deaf));
+    fleet.run_for(lab.about(secs(60)));
+    fleet.act(leader, Action::Latency(ms(50), ms(50)));
+    run_losing(&mut fleet, leader, lab.about(secs(2)), is_reading);
+    fleet.act(leader, Action::Catalog(CatalogFault::Delete { key: KEY.into() }));
+    let deleted = fleet.world.now();
+    run_losing(&mut fleet, leader, secs(30), is_reading);
+    let gone = fleet.job(leader, JOB).last().gone.expect("the old holder has stopped");
+    assert!(gone <= deleted + secs(13) + secs(5) + ms(10), "after {:?}", gone.since(deleted));
+    fleet.await_runner(JOB, failover(lab), others(leader));
+}
+
+/// What a blocking read shows was so when it was asked, and need not be so any more.
+fn age_of_a_reading_counts_from_its_sending(lab: Lab) {
+    let (mut fleet, leader) = settled(lab, three());
+    fleet.run_for(lab.about(secs(60)));
+    fleet.act(leader, Action::Latency(ms(50), ms(50)));
+    fleet.run_for(secs(10));
+    let readings = |fleet: &Fleet| requests(fleet, leader, is_reading);
+    // One that waited has just been answered, and so the next one is asked.
+    fleet.await_that("a reading that waited is answered", secs(20), |fleet| {
+        let sent = readings(fleet);
+        matches!(sent[..], [.., before, last] if last.since(before) > secs(2))
+    });
+    let sent = readings(&fleet);
+    let answered = sent[sent.len() - 2];
+    run_losing(&mut fleet, leader, secs(20), is_reading);
+    let lost = fleet.times_of(leader, "lost lock.#0");
+    assert!(matches!(lost[..], [at] if at <= answered + secs(13) + ms(10)), "{lost:?}, {sent:?}");
+    assert!(matches!(lost[..], [at] if at >= answered + secs(13) - ms(10)), "{lost:?}, {sent:?}");
+}
+
+/// A leader of Consul that has just begun may not know of a session that lives.
+fn session_that_consul_wrongly_does_not_know_is_given_back(lab: Lab) {
+    let (mut fleet, leader) = settled(lab, three());
+    fleet.run_for(lab.about(secs(60)));
+    fleet.act(leader, Action::Latency(ms(50), ms(50)));
+    let before = requests(&fleet, leader, is_renewal).len();
+    fleet.await_that("the next renewal", secs(10), |fleet| {
+        requests(fleet, leader, is_renewal).len() > before
+    });
+    let effects = fleet.world.observer().other_effects(leader);
+    let renewal = effects.filter_map(|(_, effect)| match effect {
+        Effect::Consul { op, request, .. } if is_renewal(request) => Some(*op),
+        _ => None,
+    });
+    let op = renewal.last().expect("it is under way");
+    let reply = ConsulReply::Failed(ConsulFailure::Unknown);
+    fleet.act(leader, Action::Inject(Input::Consul { op, reply }));
+    let took = fleet.await_runner(JOB, secs(30), others(leader));
+    assert!(took <= secs(3), "the key was not barred: {took:?}");
+}
+
+/// The holder is back before its session has expired: the next one need not wait for that.
+fn lock_that_could_not_be_given_back_is_given_back_after_the_cut(lab: Lab) {
+    let (mut fleet, leader) = settled(lab, three());
+    fleet.run_for(lab.about(secs(60)));
+    fleet.act(leader, Action::Link(LinkState::Cut));
+    fleet.await_that("the term is lost", secs(20), |fleet| fleet.runners(JOB).is_empty());
+    fleet.run_for(secs(5));
+    fleet.act(leader, Action::Link(LinkState::Up));
+    let took = fleet.await_runner(JOB, failover(lab), others(leader));
+    // By contract its session may have expired meanwhile, and barred the key.
+    assert!(lab.is_contract() || took <= secs(6), "it took {took:?}");
+}
+
+fn lock_that_cannot_be_given_back_is_let_go_of_in_the_end(lab: Lab) {
+    let (mut fleet, leader) = settled(lab, three());
+    fleet.run_for(lab.about(secs(60)));
+    fleet.act(leader, Action::Link(LinkState::Cut));
+    let cut = fleet.world.now();
+    fleet.run_for(secs(200));
+    let is_release = |request: &ConsulRequest| matches!(request, ConsulRequest::Release { .. });
+    let releases = requests(&fleet, leader, is_release);
+    assert!((5..40).contains(&releases.len()), "{releases:?}");
+    // Four times its time to live after the last renewal its session has surely gone.
+    assert!(releases.iter().all(|at| *at <= cut + secs(80)), "{releases:?}");
+    fleet.act(leader, Action::Link(LinkState::Up));
+    fleet.run_for(lab.about(secs(100)));
+    assert_ne!(fleet.runner(JOB), leader);
 }
 
 /// The holder's blocking read would tell it, but the answer gets lost, and nobody says so.

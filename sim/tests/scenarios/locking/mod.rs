@@ -13,11 +13,11 @@
 use core::time::Duration;
 
 use steersman_engine::config::Keeping;
-use steersman_engine::consul::ConsulRequest;
-use steersman_engine::{Effect, Time};
-use steersman_sim::NodeId;
-use steersman_sim::fixture::secs;
+use steersman_engine::consul::{ConsulFailure, ConsulReply, ConsulRequest};
+use steersman_engine::{Effect, Input, Time};
+use steersman_sim::fixture::{ms, secs};
 use steersman_sim::fleet::{Fleet, FleetBuilder, bystander, ledger, lock, node};
+use steersman_sim::{Action, NodeId};
 
 use crate::lab::{Lab, Scenario};
 
@@ -97,6 +97,35 @@ fn requests(fleet: &Fleet, node: NodeId, is_it: fn(&ConsulRequest) -> bool) -> V
         _ => None,
     });
     sent.collect()
+}
+
+/// Lets time pass in which each request about the lock that is of one kind gets lost, and the one
+/// that is under way.
+fn run_losing(fleet: &mut Fleet, node: NodeId, span: Duration, is_it: fn(&ConsulRequest) -> bool) {
+    let until = fleet.world.now() + span;
+    let mut seen = requests(fleet, node, is_it).len().saturating_sub(1);
+    while fleet.world.now() < until {
+        let effects = fleet.world.observer().other_effects(node);
+        let sent = effects.filter_map(|(_, effect)| match effect {
+            Effect::Consul { op, request, .. } if is_it(request) => Some(*op),
+            _ => None,
+        });
+        let sent: Vec<_> = sent.collect();
+        for op in &sent[seen..] {
+            let reply = ConsulReply::Failed(ConsulFailure::Unreachable("lost".into()));
+            fleet.act(node, Action::Inject(Input::Consul { op: *op, reply }));
+        }
+        seen = sent.len();
+        fleet.run_for(ms(5));
+    }
+}
+
+fn is_renewal(request: &ConsulRequest) -> bool {
+    matches!(request, ConsulRequest::SessionRenew { .. })
+}
+
+fn is_reading(request: &ConsulRequest) -> bool {
+    matches!(request, ConsulRequest::LockRead { .. })
 }
 
 /// The most of these instants that lie within any one span of time.
