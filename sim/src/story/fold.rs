@@ -233,4 +233,20 @@ mod tests {
         let words: Vec<_> = told(&story).into_iter().map(|(what, _)| what).collect();
         assert_eq!(words, ["Consul fails", "Consul fails, 7 more times", "Consul fails"]);
     }
+
+    #[test]
+    fn database_that_a_node_has_nothing_of_has_no_lane() {
+        let mut told = story(2, None);
+        let lane = |kind, name: &str| Lane { name: name.into(), kind, node: Arc::from("n") };
+        told.lanes.insert(0, lane(LaneKind::Database, "bare"));
+        told.marks.iter_mut().for_each(|mark| mark.lane += 1);
+        told.lanes.push(lane(LaneKind::Watch, "quiet"));
+        let names = |told: &Story| -> Vec<String> {
+            told.lanes.iter().map(|lane| lane.name.clone()).collect()
+        };
+        let (marks, before) = (story(2, None).marks, names(&told));
+        told.drop_bare_lanes();
+        assert_eq!(names(&told)[..], before[1..]);
+        assert_eq!(told.marks, marks);
+    }
 }

@@ -33,6 +33,26 @@ pub struct Story {
     pub notes: Vec<String>,
 }
 
+impl Story {
+    /// Takes away the lanes of databases that a node has nothing of.
+    pub(crate) fn drop_bare_lanes(&mut self) {
+        let mut is_bare: Vec<bool> =
+            self.lanes.iter().map(|lane| lane.kind == LaneKind::Database).collect();
+        let used = self.marks.iter().map(|mark| mark.lane);
+        for lane in used.chain(self.stretches.iter().map(|stretch| stretch.lane)) {
+            is_bare[lane] = false;
+        }
+        let before = |lane: usize| is_bare[..lane].iter().filter(|is_bare| **is_bare).count();
+        self.marks.iter_mut().for_each(|mark| mark.lane -= before(mark.lane));
+        self.stretches.iter_mut().for_each(|stretch| stretch.lane -= before(stretch.lane));
+        let mut lane = 0;
+        self.lanes.retain(|_| {
+            lane += 1;
+            !is_bare[lane - 1]
+        });
+    }
+}
+
 /// What was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {

@@ -168,6 +168,7 @@ impl Teller {
             });
         }
         self.dropped += fold::fold(&mut self.story, MARKS_MAX);
+        self.story.drop_bare_lanes();
         if self.quiet_checks > 0 {
             let count = self.quiet_checks;
             let note = format!("{count} health checks that changed nothing are not shown.");
