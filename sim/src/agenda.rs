@@ -1,7 +1,5 @@
 //! What is due when: the world jumps from one entry to the next and never ticks.
 
-use std::collections::BTreeMap;
-
 use steersman_engine::consul::{ConsulOp, Owner};
 use steersman_engine::{RunId, Time};
 
@@ -142,7 +140,8 @@ struct NodeDue {
     wakeup: Ticket,
     /// By run: `Started`, `StartFailed`, `Ended`, `TreeGone`.
     runs: Runs<[Ticket; 4]>,
-    others: BTreeMap<Happening, Ticket>,
+    /// Few at a time, in no order.
+    others: Vec<(Happening, Ticket)>,
 }
 
 /// Which of several entries due at the same instant comes first.
@@ -300,11 +299,11 @@ impl Agenda {
     }
 
     fn ticket(&self, node: NodeId, happening: Happening) -> Ticket {
-        self.due.get(row_of(node)).map_or(ABSENT, |due| due.ticket(happening))
+        self.due.get(row_of(node, happening)).map_or(ABSENT, |due| due.ticket(happening))
     }
 
     fn set_ticket(&mut self, node: NodeId, happening: Happening, ticket: Ticket) {
-        let row = row_of(node);
+        let row = row_of(node, happening);
         if row >= self.due.len() {
             self.due.resize_with(row + 1, NodeDue::new);
         }
@@ -312,7 +311,12 @@ impl Agenda {
     }
 }
 
-fn row_of(node: NodeId) -> usize {
+/// Gives the row of what is due: calls belong to the nodes that make them, whoever they are due on.
+fn row_of(node: NodeId, happening: Happening) -> usize {
+    let node = match happening {
+        Happening::Stage(Cue::Reaches(call) | Cue::Answer(call) | Cue::Expires(call)) => call.node,
+        _ => node,
+    };
     match node.0.checked_sub(PSEUDO_NODES) {
         Some(nth) => usize::from(nth),
         None => node.index() + usize::from(u16::MAX - PSEUDO_NODES) + 1,
@@ -321,14 +325,14 @@ fn row_of(node: NodeId) -> usize {
 
 impl NodeDue {
     const fn new() -> NodeDue {
-        NodeDue { wakeup: ABSENT, runs: Runs::new(), others: BTreeMap::new() }
+        NodeDue { wakeup: ABSENT, runs: Runs::new(), others: Vec::new() }
     }
 
     fn ticket(&self, happening: Happening) -> Ticket {
         match (happening, happening.of_run()) {
             (Happening::Wakeup, _) => self.wakeup,
             (_, Some((run, point))) => self.runs.get(&run).map_or(ABSENT, |row| row[point]),
-            (_, None) => self.others.get(&happening).copied().unwrap_or(ABSENT),
+            (_, None) => self.place(happening).map_or(ABSENT, |place| self.others[place].1),
         }
     }
 
@@ -336,13 +340,17 @@ impl NodeDue {
         match (happening, happening.of_run()) {
             (Happening::Wakeup, _) => self.wakeup = ticket,
             (_, Some((run, point))) => self.set_of_run(run, point, ticket),
-            (_, None) if ticket == ABSENT => {
-                self.others.remove(&happening);
-            }
-            (_, None) => {
-                self.others.insert(happening, ticket);
-            }
+            (_, None) => match self.place(happening) {
+                Some(place) if ticket == ABSENT => drop(self.others.swap_remove(place)),
+                Some(place) => self.others[place].1 = ticket,
+                None if ticket == ABSENT => {}
+                None => self.others.push((happening, ticket)),
+            },
         }
+    }
+
+    fn place(&self, happening: Happening) -> Option<usize> {
+        self.others.iter().position(|(other, _)| *other == happening)
     }
 
     fn set_of_run(&mut self, run: RunId, point: usize, ticket: Ticket) {
@@ -361,6 +369,8 @@ impl NodeDue {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
     use steersman_engine::{JobId, RunKind};
 

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::agent_ops::{Action, Context, content_hash};
 use super::answer;
 use super::http_api::{Request, Response};
+use super::kept::Routes;
 use super::local::Local;
 use super::model::{Call, Consul, Event, Origin, RequestId};
 use super::push::Push;
 use super::read::{Answer, Query, Read};
-use super::route::{About, Face, Routed, Site, route};
+use super::route::{About, Face, Routed, Site};
 use super::rpc::{Reply, Rpc};
 use super::types::Str;
 
@@ -45,6 +46,7 @@ pub(crate) struct Agent {
     pub(crate) requests: BTreeSet<RequestId>,
     /// What came in while it was paused.
     pub(crate) missed: VecDeque<Work>,
+    pub(crate) routes: Routes,
 }
 
 /// Something for an agent to do once its state is free.
@@ -88,9 +90,9 @@ impl Consul {
     fn start_request(&mut self, id: RequestId, agent: usize, request: &Request) {
         let options = self.options.clone();
         let datacenter: Str = (&*options.datacenter).into();
-        let local = &self.agents[agent].local;
+        let Agent { local, routes, .. } = &mut self.agents[agent];
         let site = Site { node: &local.node, datacenter: &datacenter, ui: options.ui };
-        let (routed, token, pretty) = route(request, &site);
+        let (routed, token, pretty) = routes.find(request, &site);
         let pretty = pretty || options.pretty;
         let vary = |response: Response| response.with("Vary", "Accept-Encoding");
         match routed {

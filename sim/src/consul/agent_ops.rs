@@ -393,7 +393,7 @@ fn respond(code: u16, status: &str, text: bool, body: Writer, pretty: bool) -> R
     } else {
         Response::json(code, &body.finish(), pretty)
     };
-    response.with("X-Consul-Reason", status)
+    response.with("X-Consul-Reason", status.to_owned())
 }
 
 /// Sums the status of checks up; maintenance is the worst.

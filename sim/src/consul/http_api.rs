@@ -1,6 +1,6 @@
 //! HTTP as data: requests and responses, without a connection.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use super::json;
 
@@ -25,7 +25,7 @@ pub struct Response {
     /// Status code.
     pub status: u16,
     /// Header fields, in alphabetical order; without `Date` and `Content-Length`.
-    pub headers: BTreeMap<&'static str, Box<str>>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -90,7 +90,7 @@ impl Request {
 impl Response {
     /// Answers with a status and nothing else.
     pub(crate) fn empty(status: u16) -> Response {
-        Response { status, headers: BTreeMap::new(), body: Vec::new() }
+        Response { status, headers: Vec::new(), body: Vec::new() }
     }
 
     /// Answers with bare text, as errors do.
@@ -117,14 +117,22 @@ impl Response {
     }
 
     /// Adds a header field.
-    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Box<str>>) -> Response {
-        self.headers.insert(name, value.into());
+    pub(crate) fn with(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Response {
+        let value = value.into();
+        match self.headers.binary_search_by_key(&name, |(name, _)| name) {
+            Ok(place) => self.headers[place].1 = value,
+            Err(place) => self.headers.insert(place, (name, value)),
+        }
         self
     }
 
     /// Returns a header field.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| &**value)
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
     }
 }
 
@@ -170,6 +178,9 @@ impl Params {
 
 /// Decodes percent-encoding; `None` when it is malformed.
 fn decode(text: &str, plus_is_space: bool) -> Option<String> {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Some(text.to_owned());
+    }
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -1,5 +1,7 @@
 //! JSON in and out as Go's `encoding/json` does it, down to the error texts.
 
+use std::fmt::Write as _;
+
 use super::go;
 
 /// A parsed JSON value; object members keep their order and their duplicates.
@@ -360,7 +362,8 @@ impl Writer {
     }
 
     pub(crate) fn number(&mut self, value: impl std::fmt::Display) {
-        self.raw(&value.to_string());
+        self.comma();
+        write!(self.out, "{value}").expect("a text grows");
     }
 
     pub(crate) fn truth(&mut self, value: bool) {
@@ -369,22 +372,31 @@ impl Writer {
 }
 
 fn escape(out: &mut String, value: &str) {
+    let is_plain = |byte: u8| {
+        matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&')
+    };
     out.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                out.push_str(&format!("\\u{:04x}", c as u32));
-            }
-            c if (c as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
-        }
+    if value.bytes().all(is_plain) {
+        out.push_str(value);
+    } else {
+        value.chars().for_each(|c| escape_one(out, c));
     }
     out.push('"');
+}
+
+fn escape_one(out: &mut String, c: char) {
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+            out.push_str(&format!("\\u{:04x}", c as u32));
+        }
+        c if (c as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", c as u32)),
+        c => out.push(c),
+    }
 }
 
 /// Indents compact JSON by four spaces, as `json.MarshalIndent` does.

@@ -69,13 +69,10 @@ impl Consul {
             self.copy_from_leader(server);
         }
         let applied = self.servers[server].applied;
-        let entries: Vec<Arc<LogEntry>> = self
-            .raft
-            .entries
-            .iter()
-            .filter(|entry| entry.index > applied && entry.index <= index)
-            .cloned()
-            .collect();
+        let kept = &self.raft.entries;
+        let from = kept.partition_point(|entry| entry.index <= applied);
+        let to = kept.partition_point(|entry| entry.index <= index).max(from);
+        let entries: Vec<Arc<LogEntry>> = kept.range(from..to).cloned().collect();
         for entry in entries {
             self.apply(server, &entry);
         }

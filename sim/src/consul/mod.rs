@@ -32,6 +32,7 @@ pub(crate) mod go;
 pub mod http;
 mod http_api;
 mod json;
+mod kept;
 mod kv;
 mod local;
 mod log;

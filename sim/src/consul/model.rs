@@ -157,7 +157,7 @@ pub(crate) struct Blocked {
     pub(crate) server: usize,
     pub(crate) until: u64,
     pub(crate) answer: Answer,
-    pub(crate) watches: Vec<Watch>,
+    pub(crate) watches: Arc<[Watch]>,
     pub(crate) authority: Authority,
 }
 

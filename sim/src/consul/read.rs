@@ -45,7 +45,7 @@ pub(crate) struct Read {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Found {
     /// Compact JSON.
-    Json(String),
+    Json(Str),
     /// The bytes of a value.
     Raw(Arc<[u8]>),
     /// 404.
@@ -325,12 +325,12 @@ impl Reader<'_> {
     fn node_services(&mut self, read: &Read, name: &str) -> Result<(u64, Found), String> {
         let filter = Filter::parse(&read.filter, &Filter::SERVICE)?;
         let Some(node) = self.node_by_name_or_id(name) else {
-            return Ok((0, Found::Json("null".to_owned())));
+            return Ok((0, Found::Json("null".into())));
         };
         self.watches.push(self.store.watch_below(Tree::ServicesByNode, &[&lower(&node.name)]));
         let index = self.store.max_index(&["nodes", "services"]);
         if !self.authority.may_read(Resource::Node, &node.name) {
-            return Ok((index, Found::Json("null".to_owned())));
+            return Ok((index, Found::Json("null".into())));
         }
         let mut services: BTreeMap<Str, String> = BTreeMap::new();
         for instance in self.store.instances_on(&node.name) {
@@ -356,7 +356,7 @@ impl Reader<'_> {
 
     fn node_service_list(&mut self, read: &Read, name: &str) -> Result<(u64, Found), String> {
         let filter = Filter::parse(&read.filter, &Filter::SERVICE)?;
-        let nothing = || Found::Json("{\"Node\":null,\"Services\":null}".to_owned());
+        let nothing = || Found::Json("{\"Node\":null,\"Services\":null}".into());
         let Some(node) = self.node_by_name_or_id(name) else { return Ok((0, nothing())) };
         self.watches.push(self.store.watch_below(Tree::ServicesByNode, &[&lower(&node.name)]));
         let index = self.store.max_index(&["nodes", "services"]);
@@ -492,5 +492,5 @@ fn list_of(mut printed: Vec<String>, filter: &Filter) -> Found {
 }
 
 fn print(body: impl FnOnce(&mut Writer)) -> Found {
-    Found::Json(Writer::compact(body))
+    Found::Json(Writer::compact(body).into())
 }

@@ -89,7 +89,8 @@ pub(crate) fn route(request: &Request, site: &Site<'_>) -> (Routed, Str, bool) {
     let Some((path, query)) = request.path_and_query() else {
         return refuse(Response::text(400, "400 Bad Request"));
     };
-    if path.chars().any(|c| c.is_control() || (c.is_whitespace() && c != ' ')) {
+    let is_odd = |c: char| c.is_control() || (c.is_whitespace() && c != ' ');
+    if !path.bytes().all(|byte| matches!(byte, b' '..=b'~')) && path.chars().any(is_odd) {
         return refuse(Response::empty(400));
     }
     if let Some(target) = endpoints::redirect(&path) {
@@ -102,13 +103,13 @@ pub(crate) fn route(request: &Request, site: &Site<'_>) -> (Routed, Str, bool) {
     let Some(params) = Params::parse(query) else {
         return refuse(vary(Response::empty(500)));
     };
-    let allow = format!("OPTIONS,{}", endpoint.methods.join(","));
+    let allow = || format!("OPTIONS,{}", endpoint.methods.join(","));
     if &*request.method == "OPTIONS" {
-        return refuse(vary(Response::empty(200).with("Allow", allow)));
+        return refuse(vary(Response::empty(200).with("Allow", allow())));
     }
     if !endpoint.methods.contains(&&*request.method) {
         let text = format!("method {} not allowed", request.method);
-        return refuse(vary(Response::text(405, text).with("Allow", allow)));
+        return refuse(vary(Response::text(405, text).with("Allow", allow())));
     }
     let token = request.token(&params).into();
     let pretty = params.has("pretty");
@@ -123,7 +124,7 @@ fn moved(request: &Request, target: &str, query: &str) -> Response {
     if !query.is_empty() {
         url = format!("{url}?{query}");
     }
-    let response = Response::empty(301).with("Location", url.as_str());
+    let response = Response::empty(301).with("Location", url.clone());
     if !matches!(&*request.method, "GET" | "HEAD") {
         return response;
     }

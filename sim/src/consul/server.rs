@@ -230,7 +230,7 @@ impl Consul {
         options: ReadOptions,
         authority: Authority,
     ) {
-        let (answer, watches) = match read.run(&self.servers[server].store, &authority) {
+        let (answer, watches) = match self.servers[server].store.look(read, &authority) {
             Ok(found) => found,
             Err(error) => return self.reply(id, Err(error)),
         };
@@ -290,9 +290,9 @@ impl Consul {
     fn read_again(&mut self, id: u64) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Rpc::Read { read, options } = &call.rpc else { return };
-        let (read, index) = (read.clone(), options.index);
+        let index = options.index;
         let Some(blocked) = &mut call.blocked else { return };
-        match read.run(&self.servers[blocked.server].store, &blocked.authority) {
+        match self.servers[blocked.server].store.look(read, &blocked.authority) {
             Ok((answer, watches)) => {
                 blocked.answer = answer;
                 blocked.watches = watches;

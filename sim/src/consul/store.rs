@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::acl::Tokens;
 use super::go::lower;
+use super::kept::Kept;
 use super::types::{Check, Entry, Instance, Node, Session, Str};
 
 /// One radix tree: a table by one of its indexes.
@@ -62,6 +63,7 @@ pub(crate) struct Store {
     pub(crate) sessions: Arc<BTreeMap<Str, Arc<Session>>>,
     pub(crate) index: Arc<BTreeMap<String, u64>>,
     pub(crate) tokens: Tokens,
+    pub(crate) kept: Kept,
     /// What the last write touched.
     pub(crate) touched: Vec<Touch>,
     /// Keys the last write barred, with the lock delay in nanoseconds.

@@ -166,6 +166,7 @@ impl Operation {
 impl Store {
     /// Applies one command of the log.
     pub(crate) fn apply(&mut self, idx: u64, command: &Command) -> Outcome {
+        self.kept.forget();
         match command {
             Command::Register(registration) => match self.register(idx, registration) {
                 Ok(()) => Outcome::Done,

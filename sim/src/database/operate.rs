@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Backup, Data, Database, Replication, Server};
 use crate::agenda::NodeId;
 use crate::program::machine::{Asked, Outcome};
+use crate::program::variables::{digits_of, text_of};
 use crate::program::verb::Verb;
 
 /// So many writes fill a file of a server's log.
@@ -177,19 +178,19 @@ impl Database {
             Replication::Runs { .. } => "running",
             Replication::Stopped => "stopped",
         };
-        let yes = |is_so: bool| Arc::from(if is_so { "yes" } else { "" });
+        let yes = |is_so: bool| text_of(if is_so { "yes" } else { "" });
         let more = vec![
-            ("source", Arc::from(server.source.map_or("", name))),
-            ("replication", Arc::from(replication)),
+            ("source", text_of(server.source.map_or("", name))),
+            ("replication", text_of(replication)),
             ("connected", yes(server.replication == Replication::CONNECTED)),
-            ("replicas", Arc::from(replicas.join(" "))),
+            ("replicas", text_of(&replicas.join(" "))),
             ("node", Arc::from(name(node))),
-            ("log", Arc::from((server.history.length() / LOG_WRITES).to_string())),
-            ("term", Arc::from(self.last_token(server).to_string())),
-            ("token", Arc::from(server.token.to_string())),
-            ("promised", Arc::from(server.promised.to_string())),
-            ("position", Arc::from(server.history.length().to_string())),
-            ("cluster", Arc::from(server.cluster.to_string())),
+            ("log", digits_of(server.history.length() / LOG_WRITES)),
+            ("term", digits_of(self.last_token(server))),
+            ("token", digits_of(server.token)),
+            ("promised", digits_of(server.promised)),
+            ("position", digits_of(server.history.length())),
+            ("cluster", digits_of(server.cluster.into())),
             ("users", yes(server.has_users)),
             ("errant", yes(server.is_errant)),
             ("readOnly", yes(server.is_read_only)),

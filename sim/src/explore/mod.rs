@@ -19,7 +19,7 @@ pub mod wound;
 
 pub use consul_spec::{Agents, ConsulSpec};
 pub use manner::{Manner, Manners, Span};
-pub use perform::{Performance, perform};
+pub use perform::{Begun, Performance, perform};
 pub use plan::{Casting, Deed, NodeSpec, Plan, Setting, When};
 pub use search::{Found, FoundBreach, Progress, Scripted, Search, replay};
 pub use swarm::{Fault, FaultSet, Limits};

@@ -91,14 +91,61 @@ pub fn perform(
 ) -> Performance {
     let mut run = Run::new(setting, plan, director, level);
     run.go(judge, plan.end);
-    let breach = judge.breach().cloned();
-    Performance {
-        breach,
-        end: run.world.now(),
-        inputs: run.world.observer().inputs(),
-        fingerprint: run.world.fingerprint(),
-        lines: run.kept,
-        wounds: run.wounds,
+    run.close(judge)
+}
+
+/// A run up to an instant. Plans that are the same until then go on from it in their own ways.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    world: World,
+    judge: Judge,
+    until: Time,
+    primaries: BTreeMap<Arc<str>, NodeId>,
+    restless: Restless,
+    wounds: BTreeSet<Wound>,
+}
+
+impl Begun {
+    /// Runs a plan up to an instant, or to the first breach.
+    pub fn new(
+        setting: &Setting,
+        plan: &Plan,
+        director: Arc<dyn Director>,
+        mut judge: Judge,
+        until: Time,
+    ) -> Begun {
+        let mut run = Run::new(setting, plan, director, Level::Signs);
+        run.begin(&mut judge);
+        run.go_on(&mut judge, until);
+        let Run { world, primaries, restless, wounds, .. } = run;
+        Begun { world, judge, until, primaries, restless, wounds }
+    }
+
+    /// Goes on to the end of a plan that was the same so far, or to the first breach. Another judge
+    /// may look at the rest.
+    pub fn go_on(
+        self,
+        setting: &Setting,
+        plan: &Plan,
+        director: Arc<dyn Director>,
+        other: Option<Judge>,
+        level: Level,
+    ) -> (Performance, Judge) {
+        let Begun { mut world, judge: own, until, primaries, restless, wounds } = self;
+        world.playbook().set_director(director);
+        let mut run = Run { primaries, restless, wounds, ..Run::over(setting, world, plan, level) };
+        run.deeds.retain(|(at, ..)| *at > until);
+        let mut judge = match other {
+            None => own.ending(plan.calm_from),
+            Some(mut other) => {
+                other.begin(&run.world);
+                other
+            }
+        };
+        if judge.breach().is_none() && !run.go_on(&mut judge, plan.end) {
+            run.end(&mut judge, plan.end);
+        }
+        (run.close(&judge), judge)
     }
 }
 
@@ -175,6 +222,10 @@ impl<'a> Run<'a> {
     ) -> Run<'a> {
         let mut world = raise(setting, plan, director);
         world.observer_mut().set_keep(Keep::OracleOnly);
+        Run::over(setting, world, plan, level)
+    }
+
+    fn over(setting: &'a Setting, mut world: World, plan: &'a Plan, level: Level) -> Run<'a> {
         world.observer_mut().tap().set_level(level.max(Level::Signs));
         let mut run = Run {
             setting,
@@ -199,16 +250,27 @@ impl<'a> Run<'a> {
     }
 
     fn go(&mut self, judge: &mut Judge, end: Time) {
+        self.begin(judge);
+        if !self.go_on(judge, end) {
+            self.end(judge, end);
+        }
+    }
+
+    fn begin(&mut self, judge: &mut Judge) {
         judge.begin(&self.world);
         // What is done at the birth of the world comes before its supervisors have begun.
         while self.deeds.last().is_some_and(|(at, ..)| *at == Time(0)) {
             self.do_next();
         }
+    }
+
+    /// Lets everything happen up to an instant; tells whether something is broken.
+    fn go_on(&mut self, judge: &mut Judge, end: Time) -> bool {
         loop {
             let due = self.world.next_due().filter(|due| *due <= end);
             let deed = self.deeds.last().map(|(at, ..)| *at).filter(|at| *at <= end);
             match (due, deed) {
-                (None, None) => break,
+                (None, None) => return false,
                 (due, Some(at)) if due.is_none_or(|due| at < due) => self.do_next(),
                 _ => self.step(judge),
             }
@@ -216,13 +278,27 @@ impl<'a> Run<'a> {
                 judge.give_up(&self.world);
             }
             if self.judge(judge) {
-                return;
+                return true;
             }
         }
+    }
+
+    fn end(&mut self, judge: &mut Judge, end: Time) {
         self.world.run_until(end);
         self.world.close();
         self.judge_rest(judge);
         judge.end(&self.world);
+    }
+
+    fn close(self, judge: &Judge) -> Performance {
+        Performance {
+            breach: judge.breach().cloned(),
+            end: self.world.now(),
+            inputs: self.world.observer().inputs(),
+            fingerprint: self.world.fingerprint(),
+            lines: self.kept,
+            wounds: self.wounds,
+        }
     }
 
     fn judge(&mut self, judge: &mut Judge) -> bool {

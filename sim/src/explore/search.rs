@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::explore::manner::{Manners, Span};
-use crate::explore::perform::{Performance, PlannedParts, perform};
+use crate::explore::perform::{Begun, Performance, PlannedParts, perform};
 use crate::explore::plan::{Casting, Deed, Plan, Setting, When};
 use crate::explore::swarm::{FaultCounts, FaultSet, Limits, Swarm};
 use crate::program::cue::Told;
@@ -235,6 +235,16 @@ impl Search {
                 }
             }
         }
+        self.note(seed, (performance, &judge), progress, found);
+    }
+
+    fn note(
+        &self,
+        seed: u64,
+        (performance, judge): (Performance, &Judge),
+        progress: &Progress,
+        found: &mut Found,
+    ) {
         progress.runs.fetch_add(1, Ordering::Relaxed);
         progress.inputs.fetch_add(performance.inputs, Ordering::Relaxed);
         progress.breaches.fetch_add(u64::from(performance.breach.is_some()), Ordering::Relaxed);
@@ -296,6 +306,34 @@ impl Search {
     /// Makes a seed's run alone and keeps all its lines.
     pub fn perform_alone(&self, seed: u64) -> Performance {
         self.perform(seed, Level::Everything, &Arc::default()).0
+    }
+
+    /// Makes the beginning of a seed's run, which ends before the last trouble does.
+    pub fn begin(&self, seed: u64, until: Time) -> Begun {
+        let Swarm { plan, parts } = self.swarm(seed, &Arc::default());
+        let judge = Judge::new(self.suite.clone(), plan.calm_from);
+        Begun::new(&self.setting, &plan, Arc::new(parts), judge, until)
+    }
+
+    /// Goes on with what has begun in the same way, up to an instant and judging nothing, and keeps
+    /// all lines.
+    pub fn look_ahead(&self, seed: u64, begun: Begun, end: Time) -> Performance {
+        let Swarm { mut plan, parts } = self.swarm(seed, &Arc::default());
+        plan.end = plan.end.min(end);
+        let judge = Judge::new(Arc::default(), plan.calm_from);
+        let level = Level::Everything;
+        begun.go_on(&self.setting, &plan, Arc::new(parts), Some(judge), level).0
+    }
+
+    /// Goes on with what has begun in the same way, to its end: what is found is what would have
+    /// been found in the whole run.
+    pub fn go_on(&self, seed: u64, begun: Begun) -> Found {
+        let mut found = Found::of(self.suite.properties.len());
+        let Swarm { plan, parts } = self.swarm(seed, &Arc::default());
+        let (performance, judge) =
+            begun.go_on(&self.setting, &plan, Arc::new(parts), None, Level::Signs);
+        self.note(seed, (performance, &judge), &Progress::default(), &mut found);
+        found
     }
 
     /// Writes down what decided a seed's run: its plan in full.

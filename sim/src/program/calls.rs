@@ -1,13 +1,49 @@
 //! From a call to a request of Consul's API, and from its response to the outcome.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::machine::{Asked, Outcome};
+use super::variables::{digits_of, text_of};
 use super::verb::Verb;
 use crate::consul::go::base64_decode;
 use crate::consul::{Request, Response};
+
+/// A new session.
+#[derive(Default, Deserialize)]
+struct Created {
+    #[serde(rename = "ID")]
+    id: String,
+}
+
+/// An instance of a service.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    node: Addressed,
+    service: Addressed,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Addressed {
+    address: String,
+}
+
+/// An entry of the key-value store.
+#[derive(Deserialize)]
+struct Entry<'a> {
+    /// Base64, in which nothing is escaped.
+    #[serde(rename = "Value")]
+    value: Option<&'a str>,
+    #[serde(rename = "Session", default, borrow)]
+    session: Cow<'a, str>,
+    #[serde(rename = "ModifyIndex")]
+    index: u64,
+}
 
 /// Builds the request of a call; none when it is not for Consul.
 pub(crate) fn encode(asked: &Asked) -> Option<Request> {
@@ -62,17 +98,16 @@ pub(crate) fn decode(
             Outcome::is(body.trim() == "true")
         }
         Verb::SessionCreate => {
-            let created: Value = serde_json::from_str(&body).unwrap_or_default();
-            Outcome::text(created["ID"].as_str().unwrap_or_default())
+            let created: Created = serde_json::from_str(&body).unwrap_or_default();
+            Outcome::text(created.id)
         }
         Verb::ServicePassing | Verb::ServiceAll => {
-            let listed: Value = serde_json::from_str(&body).unwrap_or_default();
-            let address = |entry: &Value| {
-                let own = entry["Service"]["Address"].as_str().filter(|own| !own.is_empty());
-                own.or(entry["Node"]["Address"].as_str()).map(str::to_owned)
+            let listed: Vec<Listed> = serde_json::from_str(&body).unwrap_or_default();
+            let address = |entry: Listed| match &*entry.service.address {
+                "" => entry.node.address,
+                _ => entry.service.address,
             };
-            let addresses = listed.as_array().into_iter().flatten().filter_map(address);
-            let nodes: Vec<String> = addresses
+            let nodes: Vec<String> = { listed.into_iter().map(address) }
                 .map(|address| node_of(&address).map_or(address, |node| node.to_string()))
                 .collect();
             Outcome::text(nodes.join(" "))
@@ -82,19 +117,17 @@ pub(crate) fn decode(
 }
 
 fn key_value(body: &str) -> Outcome {
-    let entries: Value = serde_json::from_str(body).unwrap_or_default();
-    let Some(entry) = entries.get(0) else {
-        let none = ["found", "session", "index"].map(|suffix| (suffix, Arc::from("")));
-        return Outcome::Good(Arc::from(""), none.to_vec());
+    let entries: Vec<Entry<'_>> = serde_json::from_str(body).unwrap_or_default();
+    let Some(entry) = entries.first() else {
+        let none = ["found", "session", "index"].map(|suffix| (suffix, Arc::default()));
+        return Outcome::Good(Arc::default(), none.to_vec());
     };
-    let value = entry["Value"].as_str().and_then(|text| base64_decode(text).ok());
+    let value = entry.value.and_then(|text| base64_decode(text).ok());
     let value = String::from_utf8(value.unwrap_or_default()).unwrap_or_default();
-    let session = entry["Session"].as_str().unwrap_or_default();
-    let index = entry["ModifyIndex"].as_u64().unwrap_or_default().to_string();
     let more = vec![
         ("found", Arc::from("yes")),
-        ("session", Arc::from(session)),
-        ("index", Arc::from(index)),
+        ("session", text_of(&entry.session)),
+        ("index", digits_of(entry.index)),
     ];
     Outcome::Good(Arc::from(value), more)
 }

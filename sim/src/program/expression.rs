@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::variables::{Variables, digits_of, text_of};
+
 /// What is so is written like this; what is not is empty.
 const YES: &str = "yes";
 
@@ -74,9 +76,6 @@ pub struct Scope<'a> {
     pub environment: &'a BTreeMap<Arc<str>, Arc<str>>,
 }
 
-/// The variables of a process.
-pub type Variables = BTreeMap<Arc<str>, Arc<str>>;
-
 impl Expr {
     /// Gives its value.
     pub fn value(&self, scope: Scope<'_>, variables: &Variables) -> Arc<str> {
@@ -85,13 +84,13 @@ impl Expr {
             Expr::Text(text) => text.clone(),
             Expr::Name(name) => named(name, scope, variables),
             Expr::Join(one, other) => Arc::from(format!("{}{}", of(one), of(other))),
-            Expr::Count(list) => Arc::from(of(list).split_whitespace().count().to_string()),
-            Expr::First(list) => Arc::from(of(list).split_whitespace().next().unwrap_or("")),
+            Expr::Count(list) => digits_of(of(list).split_whitespace().count() as u64),
+            Expr::First(list) => text_of(of(list).split_whitespace().next().unwrap_or("")),
             Expr::Plus(one, other) => {
-                Arc::from(number(&of(one)).saturating_add(number(&of(other))).to_string())
+                digits_of(number(&of(one)).saturating_add(number(&of(other))))
             }
             Expr::Minus(one, other) => {
-                Arc::from(number(&of(one)).saturating_sub(number(&of(other))).to_string())
+                digits_of(number(&of(one)).saturating_sub(number(&of(other))))
             }
             Expr::Without(list, gone) => {
                 let (list, gone) = (of(list), of(gone));
@@ -125,7 +124,7 @@ fn named(name: &str, scope: Scope<'_>, variables: &Variables) -> Arc<str> {
         Some(("env", variable)) => scope.environment.get(variable),
         _ if name == "node" => return Arc::from(scope.node),
         _ if name == "clock" => return Arc::from(scope.clock.to_string()),
-        _ if name == "seconds" => return Arc::from(scope.seconds.to_string()),
+        _ if name == "seconds" => return digits_of(scope.seconds),
         _ => variables.get(name),
     };
     found.cloned().unwrap_or_default()
@@ -137,7 +136,7 @@ fn number(text: &str) -> u64 {
 }
 
 fn truth(is_so: bool) -> Arc<str> {
-    Arc::from(if is_so { YES } else { "" })
+    if is_so { Arc::from(YES) } else { Arc::default() }
 }
 
 impl Relation {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::expression::{Scope, Variables};
+use super::expression::Scope;
+use super::variables::{Suffixes, Variables, text_of};
 use super::{Block, Call, Handlers, Library, Step};
 use crate::explore::Span;
 
@@ -40,7 +41,7 @@ pub struct Asked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The answer, and more about it, by suffix.
-    Good(Arc<str>, Vec<(&'static str, Arc<str>)>),
+    Good(Arc<str>, Suffixes),
     /// A failure: its kind, and a text for people.
     Bad(&'static str, Arc<str>),
 }
@@ -48,7 +49,7 @@ pub enum Outcome {
 impl Outcome {
     /// Builds a plain answer.
     pub fn text(text: impl AsRef<str>) -> Outcome {
-        Outcome::Good(Arc::from(text.as_ref()), Vec::new())
+        Outcome::Good(text_of(text.as_ref()), Vec::new())
     }
 
     /// Builds the answer to a question with two answers.
@@ -98,7 +99,7 @@ impl Machine {
     /// Begins a program.
     pub fn new(block: Block) -> Machine {
         let frames = vec![Frame { block, at: 0, kind: Kind::Program }];
-        Machine { frames, variables: Variables::new(), into: None, calls: 0, draws: 0 }
+        Machine { frames, variables: Variables::default(), into: None, calls: 0, draws: 0 }
     }
 
     /// Tells which call is open.
@@ -111,11 +112,7 @@ impl Machine {
         let into = self.into.take()?;
         match outcome {
             Outcome::Good(text, more) => {
-                let into = into?;
-                for (suffix, text) in more {
-                    self.variables.insert(Arc::from(format!("{into}.{suffix}")), text);
-                }
-                self.variables.insert(into, text);
+                self.variables.answer(into?, text, more);
                 None
             }
             Outcome::Bad(kind, text) => self.fail(kind, text),
@@ -128,12 +125,13 @@ impl Machine {
             let Some(frame) = self.frames.last_mut() else {
                 return Want::Exit(0, Arc::from("done"));
             };
-            let Some(step) = frame.block.get(frame.at).cloned() else {
+            let block = frame.block.clone();
+            let Some(step) = block.get(frame.at) else {
                 self.leave_block();
                 continue;
             };
             frame.at += 1;
-            if let Some(want) = self.step(&step, scope, library) {
+            if let Some(want) = self.step(step, scope, library) {
                 return want;
             }
         }

@@ -10,6 +10,7 @@ pub mod expression;
 pub mod machine;
 pub mod parse;
 pub mod stage;
+pub mod variables;
 pub mod verb;
 
 use std::sync::Arc;

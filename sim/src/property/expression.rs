@@ -328,14 +328,14 @@ fn job_is(job: &JobView, node: &NodeView, state: State) -> bool {
 
 /// Tells whether a name fits a pattern in which `*` stands for any letters.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, "")) => name.starts_with(start),
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
-            let mut starts = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-            starts.any(|at| fits(rest, &name[at..]))
-        }),
-    }
+    let Some(star) = pattern.bytes().position(|byte| byte == b'*') else {
+        return pattern == name;
+    };
+    let (start, rest) = (&pattern[..star], &pattern[star + 1..]);
+    name.strip_prefix(start).is_some_and(|name| {
+        let mut starts = name.char_indices().map(|(at, _)| at).chain([name.len()]);
+        rest.is_empty() || starts.any(|at| fits(rest, &name[at..]))
+    })
 }
 
 #[cfg(test)]

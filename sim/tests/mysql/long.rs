@@ -15,13 +15,17 @@ use steersman_sim::explore::Search;
 use steersman_sim::story::{tell_plan, to_text};
 
 use crate::neighbourhood::{Mode, near};
-use crate::row::{Original, Row, run};
+use crate::row::{Original, Row, look, run};
 
 /// What broke, how often, and the first seed that showed it.
 type Broken = BTreeMap<String, (u64, u64)>;
 
-fn over(seeds: Range<u64>, jobs: usize, search: &Search, mode: Mode) -> Broken {
-    let next = AtomicU64::new(seeds.start);
+/// What came of some seeds: what broke, and a hash of all that happened in them, equal whenever,
+/// wherever and on however many threads they are run.
+type Tally = (Broken, u64);
+
+fn over(seeds: Range<u64>, jobs: usize, search: &Search, mode: Mode) -> Tally {
+    let (next, prints) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
     let broken = Mutex::new(Broken::new());
     thread::scope(|scope| {
         for _ in 0..jobs {
@@ -31,7 +35,9 @@ fn over(seeds: Range<u64>, jobs: usize, search: &Search, mode: Mode) -> Broken {
                     if seed >= seeds.end {
                         return;
                     }
-                    if let Some(breach) = run(search, seed, mode) {
+                    let (breach, print) = look(search, seed, mode);
+                    prints.fetch_add(print, Ordering::Relaxed);
+                    if let Some(breach) = breach {
                         let mut broken = broken.lock().expect("nobody panicked");
                         let known = broken.entry(breach.property.to_string()).or_insert((0, seed));
                         *known = (known.0 + 1, known.1.min(seed));
@@ -40,17 +46,18 @@ fn over(seeds: Range<u64>, jobs: usize, search: &Search, mode: Mode) -> Broken {
             });
         }
     });
-    broken.into_inner().expect("nobody panicked")
+    (broken.into_inner().expect("nobody panicked"), prints.into_inner())
 }
 
 fn variable(name: &str) -> Option<String> {
     env::var(format!("STEERSMAN_{name}")).ok()
 }
 
-fn print(row: &Row, mode: &str, seeds: &Range<u64>, broken: &Broken, begin: Instant) {
+fn print(row: &Row, mode: &str, seeds: &Range<u64>, (broken, prints): &Tally, begin: Instant) {
     let count: u64 = broken.values().map(|(count, _)| count).sum();
-    let runs = seeds.end - seeds.start;
-    println!("{} {mode} {count} of {runs} {broken:?} ({:.0?})", row.id, begin.elapsed());
+    let (runs, took) = (seeds.end - seeds.start, begin.elapsed());
+    let (each, begin) = (took / u32::try_from(runs).unwrap_or(1).max(1), seeds.start);
+    println!("{} {mode} {begin}.. {count} of {runs} {broken:?} ({each:.1?}) {prints:016x}", row.id);
 }
 
 #[test]
@@ -70,15 +77,15 @@ fn long_run() {
         let begin = Instant::now();
         if let (Original::Breaks(case, _), true) = (&row.original, modes.contains("Original")) {
             let search = case.search("", case.settle);
-            let broken = over(seeds.clone(), jobs, &search, Mode::Written);
-            print(&row, "Original", &seeds, &broken, begin);
+            let tally = over(seeds.clone(), jobs, &search, Mode::Written);
+            print(&row, "Original", &seeds, &tally, begin);
         }
         for mode in Mode::NEAR.iter().chain([&Mode::Written]) {
             if modes.split(',').any(|name| name == format!("{mode:?}")) {
                 let begin = Instant::now();
-                let broken = over(seeds.clone(), jobs, &row.search(*mode), *mode);
-                print(&row, &format!("{mode:?}"), &seeds, &broken, begin);
-                bad += broken.len();
+                let tally = over(seeds.clone(), jobs, &row.search(*mode), *mode);
+                print(&row, &format!("{mode:?}"), &seeds, &tally, begin);
+                bad += tally.0.len();
             }
         }
     }
@@ -97,7 +104,7 @@ fn story_of_a_seed() {
     let modes = Mode::NEAR.iter().chain([&Mode::Written]);
     let mode = { modes }.find(|mode| format!("{mode:?}") == name);
     let search = match (mode, &row.original) {
-        (Some(mode), _) => near(&row.search(*mode), seed, *mode),
+        (Some(mode), _) => near(&row.search(*mode), seed, *mode).0,
         (None, Original::Breaks(case, _)) => case.search("", case.settle),
         (None, Original::Untold(why)) => panic!("{why}"),
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use steersman_engine::{RunId, RunKind, Time};
 use steersman_sim::Action;
 use steersman_sim::catalog::CatalogFault;
-use steersman_sim::explore::{Limits, Scripted, Search, Span};
+use steersman_sim::explore::{Begun, Limits, Scripted, Search, Span};
 use steersman_sim::observer::Fact;
 use steersman_sim::random::Random;
 use steersman_sim::tap::Seen;
@@ -45,21 +45,25 @@ const PAUSES: [u64; 8] = [24, 26, 39, 41, 59, 61, 75, 100];
 /// Within so long of its start a handler has asked Consul for everything it wants.
 const HANDLER: u64 = 40_000_000;
 
-/// Gives the search of one seed near what is written.
-pub(crate) fn near(search: &Search, seed: u64, mode: Mode) -> Search {
+/// Gives the search of one seed near what is written, and how its run begins when somebody has had
+/// to look.
+pub(crate) fn near(search: &Search, seed: u64, mode: Mode) -> (Search, Option<Begun>) {
     let mut search = Search { seeds: seed..seed + 1, ..search.clone() };
-    if mode != Mode::Written {
-        search.scripted = deeds(&search, seed, mode);
+    if mode == Mode::Written {
+        return (search, None);
     }
+    // Deeds are put into the run of a Consul as it is, whatever it then is.
+    let begun = change_deeds(&mut search, seed, mode);
     let is_contract = mode == Mode::Contract || mode == Mode::Overlong && seed % 2 == 1;
     if is_contract && let Some(consul) = &mut Arc::make_mut(&mut search.setting).consul {
         consul.contract = true;
+        return (search, None);
     }
-    search
+    (search, begun)
 }
 
 /// Draws the deeds of a search near what is written.
-fn deeds(search: &Search, seed: u64, mode: Mode) -> Vec<Scripted> {
+fn change_deeds(search: &mut Search, seed: u64, mode: Mode) -> Option<Begun> {
     let random = Random::new(seed).stream("neighbourhood");
     let mut deeds: Vec<Scripted> = search.scripted.clone();
     for (nth, deed) in (0..).zip(&mut deeds) {
@@ -67,10 +71,9 @@ fn deeds(search: &Search, seed: u64, mode: Mode) -> Vec<Scripted> {
     }
     lag(&mut deeds, random.stream("lag"));
     hold_up(search, &mut deeds, mode, random.stream("pause"));
-    if random.stream("handler").happens(333_000) {
-        into_a_handler(search, &mut deeds, random.stream("into"));
-    }
-    deeds
+    let written = core::mem::replace(&mut search.scripted, deeds).len();
+    let into = random.stream("handler").happens(333_000) && written > 0;
+    if into { into_a_handler(search, written, random.stream("into")) } else { None }
 }
 
 fn moved(time: Duration, random: Random) -> Duration {
@@ -143,19 +146,17 @@ fn hold_up(search: &Search, deeds: &mut Vec<Scripted>, mode: Mode, random: Rando
 
 /// Moves one deed to just before or after one of the things that a handler asks Consul for, by
 /// looking at what the run is like up to then.
-fn into_a_handler(search: &Search, deeds: &mut [Scripted], random: Random) {
-    if search.scripted.is_empty() {
-        return;
-    }
-    let nth = random.stream("which").below(search.scripted.len() as u64) as usize;
-    let limits = Limits { settle: Duration::from_secs(1), ..search.limits };
-    let seed = search.seeds.start;
-    let search =
-        Search { scripted: deeds.to_vec(), suite: Arc::default(), limits, ..search.clone() };
-    let old = Time(0) + deeds[nth].at.from;
+fn into_a_handler(search: &mut Search, written: usize, random: Random) -> Option<Begun> {
+    let nth = random.stream("which").below(written as u64) as usize;
+    let old = Time(0) + search.scripted[nth].at.from;
+    let until = Time(old.0.saturating_sub(nanos(JITTER)));
     let is_handler = |run: &RunId| run.kind == RunKind::Check || run.nth > 1;
-    let near = |at: Time| at + JITTER > old && at < old + JITTER;
-    let run = search.perform_alone(seed);
+    let near = |at: Time| at > until && at < old + JITTER;
+    let seed = search.seeds.start;
+    let begun = search.begin(seed, until);
+    let limits = Limits { settle: Duration::from_secs(1), ..search.limits };
+    let ahead = Search { limits, ..search.clone() };
+    let run = ahead.look_ahead(seed, begun.clone(), old + JITTER);
     let starts: Vec<Time> = run
         .lines
         .iter()
@@ -168,6 +169,26 @@ fn into_a_handler(search: &Search, deeds: &mut [Scripted], random: Random) {
         .collect();
     if let Some(start) = random.stream("start").pick(&starts) {
         let at = start.0 + random.stream("step").between(0, HANDLER);
-        deeds[nth].at = Span::exactly(Duration::from_nanos(at));
+        search.scripted[nth].at = Span::exactly(Duration::from_nanos(at));
     }
+    Some(begun)
+}
+
+#[test]
+fn a_run_that_goes_on_from_its_beginning_is_the_whole_run() {
+    let rows = crate::all();
+    let row = rows.iter().find(|row| row.id == "M10").expect("the row");
+    let search = row.search(Mode::Plain);
+    let begun = |seed| {
+        let (search, begun) = near(&search, seed, Mode::Plain);
+        begun.map(|begun| (seed, search, begun))
+    };
+    let mut compared = 0;
+    for (seed, search, begun) in (0..12).filter_map(begun) {
+        let (whole, rest) = (search.go_here(&Default::default()), search.go_on(seed, begun));
+        assert_eq!(rest.fingerprint, whole.fingerprint, "{seed}");
+        assert_eq!((rest.inputs, rest.reached), (whole.inputs, whole.reached), "{seed}");
+        compared += 1;
+    }
+    assert!(compared > 0);
 }

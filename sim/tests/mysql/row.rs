@@ -231,9 +231,17 @@ impl Row {
 
 /// Makes one run near a search; tells what was broken.
 pub(crate) fn run(search: &Search, seed: u64, mode: Mode) -> Option<Breach> {
-    let search = crate::neighbourhood::near(search, seed, mode);
-    let found = search.go_here(&Default::default());
-    found.breaches.into_iter().next().map(|found| found.breach)
+    look(search, seed, mode).0
+}
+
+/// Makes one run near a search; tells what was broken, and the hash of all that happened.
+pub(crate) fn look(search: &Search, seed: u64, mode: Mode) -> (Option<Breach>, u64) {
+    let (search, begun) = crate::neighbourhood::near(search, seed, mode);
+    let found = match begun {
+        Some(begun) => search.go_on(seed, begun),
+        None => search.go_here(&Default::default()),
+    };
+    (found.breaches.into_iter().next().map(|found| found.breach), found.fingerprint)
 }
 
 /// Something done to a node at an instant, and more so long after.

@@ -197,13 +197,19 @@ impl Terms {
 
     /// Terms that are over and of which nothing is left.
     fn what_of_ends(&mut self) -> Vec<(Name, &'static str)> {
-        let (now, names) = (self.now, self.order.clone());
+        let now = self.now;
         let mut found = Vec::new();
-        for name in names {
+        for nth in 0..self.order.len() {
+            let Some(term) = self.terms.get_mut(&self.order[nth]) else { continue };
+            let is_over = matches!(term.phase, Phase::Ending(_)) && term.session.is_some();
+            if !is_over || term.is_released {
+                term.idle_since = None;
+                continue;
+            }
+            let name = self.order[nth].clone();
             let has_left = self.has_left(&name);
             let Some(term) = self.terms.get_mut(&name) else { continue };
-            let is_over = matches!(term.phase, Phase::Ending(_)) && term.session.is_some();
-            if !is_over || has_left || term.is_released {
+            if has_left {
                 term.idle_since = None;
             } else if now >= *term.idle_since.get_or_insert(now) + IDLE_MAX {
                 found.push((name, "is over, nothing of it is left, and it is not given back"));
