@@ -247,7 +247,7 @@ impl Agenda {
             self.settle(place, *moved);
         }
         let (_, node, happening) = self.entries[ticket as usize].name;
-        self.set_ticket(node, happening, ABSENT);
+        self.due[row_of(node, happening)].forget(happening, ticket);
         self.free.push(ticket);
         (at, node, happening)
     }
@@ -340,12 +340,18 @@ impl NodeDue {
         match (happening, happening.of_run()) {
             (Happening::Wakeup, _) => self.wakeup = ticket,
             (_, Some((run, point))) => self.set_of_run(run, point, ticket),
-            (_, None) => match self.place(happening) {
-                Some(place) if ticket == ABSENT => drop(self.others.swap_remove(place)),
-                Some(place) => self.others[place].1 = ticket,
-                None if ticket == ABSENT => {}
-                None => self.others.push((happening, ticket)),
-            },
+            (_, None) => self.others.push((happening, ticket)),
+        }
+    }
+
+    fn forget(&mut self, happening: Happening, ticket: Ticket) {
+        match (happening, happening.of_run()) {
+            (Happening::Wakeup, _) => self.wakeup = ABSENT,
+            (_, Some((run, point))) => self.set_of_run(run, point, ABSENT),
+            (_, None) => {
+                let place = self.others.iter().position(|(_, other)| *other == ticket);
+                place.map(|place| self.others.swap_remove(place));
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Sessions and lock keys on the wire.
 
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::{HttpAnswer, HttpRequest, Query, escaped, garbled, go_duration, key_path};
@@ -71,6 +72,11 @@ pub(super) fn encode(request: &ConsulRequest) -> HttpRequest {
 }
 
 pub(super) fn decode(request: &ConsulRequest, answer: HttpAnswer<'_>) -> ConsulReply {
+    if let ConsulRequest::SessionRenew { .. } = request {
+        // Nothing in it is of interest, and it comes all the time.
+        let session = serde_json::from_slice::<Vec<IgnoredAny>>(answer.body);
+        return session.map_or_else(|_| garbled(answer.body), |_| ConsulReply::Done);
+    }
     let Ok(body) = serde_json::from_slice::<Value>(answer.body) else {
         return garbled(answer.body);
     };
@@ -79,7 +85,6 @@ pub(super) fn decode(request: &ConsulRequest, answer: HttpAnswer<'_>) -> ConsulR
             .as_str()
             .filter(|id| !id.is_empty())
             .map(|id| ConsulReply::Session { id: id.into() }),
-        ConsulRequest::SessionRenew { .. } => body.is_array().then_some(ConsulReply::Done),
         ConsulRequest::SessionDestroy { .. } => body.is_boolean().then_some(ConsulReply::Done),
         // `false`: it was not held by this session any more, which is as good.
         ConsulRequest::Release { .. } => body.is_boolean().then_some(ConsulReply::Done),
@@ -95,6 +100,7 @@ pub(super) fn decode(request: &ConsulRequest, answer: HttpAnswer<'_>) -> ConsulR
         | ConsulRequest::Deregister { .. }
         | ConsulRequest::Report { .. }
         | ConsulRequest::Instances { .. }
+        | ConsulRequest::SessionRenew { .. }
         | ConsulRequest::LockRead { .. }
         | ConsulRequest::File { .. }
         | ConsulRequest::Keys { .. } => None,

@@ -64,20 +64,23 @@ fn run(read: &Read, store: &Store, authority: &Authority) -> Result<Looked, Stri
     Ok((answer, Arc::from(watches)))
 }
 
-/// What requests without a body ask for at one agent, by what they address. No state either.
+/// What requests with small bodies ask for at one agent, by what they address. No state either.
 #[derive(Debug, Default)]
-pub(crate) struct Routes(BTreeMap<Box<str>, (Box<str>, Found)>);
+pub(crate) struct Routes(BTreeMap<Box<str>, (Request, Found)>);
+
+/// Longer bodies are not compared.
+const BODY_MAX: usize = 1_024;
 
 type Found = (Routed, Str, bool);
 
 impl Routes {
     /// Finds out what a request asks for, its token, and whether it wants indented JSON.
     pub(crate) fn find(&mut self, request: &Request, site: &Site<'_>) -> Found {
-        if !request.body.is_empty() || !request.headers.is_empty() || request.chunked {
+        if request.body.len() > BODY_MAX {
             return route(request, site);
         }
-        if let Some((method, found)) = self.0.get(&request.target)
-            && *method == request.method
+        if let Some((known, found)) = self.0.get(&request.target)
+            && known == request
         {
             return found.clone();
         }
@@ -85,7 +88,7 @@ impl Routes {
         if self.0.len() >= KEPT_MAX {
             self.0.clear();
         }
-        self.0.insert(request.target.clone(), (request.method.clone(), found.clone()));
+        self.0.insert(request.target.clone(), (request.clone(), found.clone()));
         found
     }
 }

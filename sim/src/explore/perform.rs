@@ -208,8 +208,10 @@ impl Restless {
     /// Something waited.
     fn rest(&mut self, at: Time) {
         self.since = at;
-        self.starts.clear();
-        self.states.clear();
+        if !self.starts.is_empty() {
+            self.starts.clear();
+            self.states.clear();
+        }
     }
 }
 

@@ -34,6 +34,7 @@ impl Variables {
                 }
             }
             match self.answers.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) if has_same(known, &more) => *known = more,
                 Some((_, known)) => more.into_iter().for_each(|one| put(known, one)),
                 None => self.answers.push((name.clone(), more)),
             }
@@ -76,6 +77,10 @@ pub(crate) fn digits_of(mut number: u64) -> Arc<str> {
         }
     }
     Arc::from(core::str::from_utf8(&room[from..]).unwrap_or_default())
+}
+
+fn has_same(known: &Suffixes, more: &Suffixes) -> bool {
+    known.len() == more.len() && known.iter().zip(more).all(|(one, other)| one.0 == other.0)
 }
 
 fn put(known: &mut Suffixes, (suffix, text): (&'static str, Arc<str>)) {

@@ -333,8 +333,11 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     };
     let (start, rest) = (&pattern[..star], &pattern[star + 1..]);
     name.strip_prefix(start).is_some_and(|name| {
+        if !rest.contains('*') {
+            return name.ends_with(rest);
+        }
         let mut starts = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-        rest.is_empty() || starts.any(|at| fits(rest, &name[at..]))
+        starts.any(|at| fits(rest, &name[at..]))
     })
 }
 

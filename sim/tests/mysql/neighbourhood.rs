@@ -52,13 +52,11 @@ pub(crate) fn near(search: &Search, seed: u64, mode: Mode) -> (Search, Option<Be
     if mode == Mode::Written {
         return (search, None);
     }
-    // Deeds are put into the run of a Consul as it is, whatever it then is.
-    let begun = change_deeds(&mut search, seed, mode);
     let is_contract = mode == Mode::Contract || mode == Mode::Overlong && seed % 2 == 1;
     if is_contract && let Some(consul) = &mut Arc::make_mut(&mut search.setting).consul {
         consul.contract = true;
-        return (search, None);
     }
+    let begun = change_deeds(&mut search, seed, mode);
     (search, begun)
 }
 
