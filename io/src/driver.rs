@@ -1,9 +1,11 @@
-//! The loop around the engine: the only reader of clocks, and the one thread of decisions.
+//! The loop around the engine: the only one to tell it the time, and the one thread of decisions.
 //!
 //! Facts come in (a child ended, a signal came, a timer is due, somebody asked), the engine
 //! decides, its effects are performed in order. Nothing in here waits for anything but the next
 //! fact: output is written by another thread, files are read by another thread, clients are served
 //! by other tasks.
+
+mod guarding;
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -12,20 +14,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
-use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, clock_gettime};
 use steersman_engine::config::{Command, Config};
 use steersman_engine::consul::{ConsulOp, ConsulReply, ConsulRequest, Reading};
 use steersman_engine::effect::{Level, Message, Record, Reply};
 use steersman_engine::front::{Diagnostic, Loaded, Settings};
-use steersman_engine::{Effect, Engine, Input, RequestId, RunId, RunKind, Stamp, Time, variable};
+use steersman_engine::{Effect, Engine, Input, RequestId, RunId, RunKind, Stamp, variable};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ask::{self, Ask, Asked};
+use crate::clocks::read_clocks;
 use crate::companions::{Companions, Ways};
 use crate::journal::Journal;
+use crate::keeper::{self, Link};
 use crate::limits::{
     CONSUL_ANSWERS_MAX, DRAIN_MAX, DRAIN_PATIENCE, LEFT_POLL, START_POLL_MAX, START_POLL_MIN,
     SWEEP_PATIENCE,
@@ -34,7 +36,7 @@ use crate::log::Fields;
 use crate::message;
 use crate::output::{Destination, Outputs};
 use crate::process::{self, Ended, Processes, Settled, SignalInbox};
-use crate::snapshot;
+use crate::snapshot::{self, Snapshots};
 use crate::timer::Timer;
 
 /// Reads the configuration again.
@@ -94,10 +96,10 @@ pub fn run<C: Companions>(
     let (answers, answered) = mpsc::channel(CONSUL_ANSWERS_MAX);
     let status = runtime.block_on(async {
         let socket = setup.loaded.settings.control_socket.clone();
-        let keeper = snapshot::Keeper::new(socket, answers.clone());
+        let snapshots = Snapshots::new(socket, answers.clone());
         let ways = Ways { asker, answers };
         let companions = attach(&setup, ways).map_err(DriverError::Companions)?;
-        let world = (asked, answered, keeper);
+        let world = (asked, answered, snapshots);
         let driver = Driver::new(setup, processes, journal, world, companions);
         Ok(driver.map_err(DriverError::System)?.drive().await)
     });
@@ -121,7 +123,9 @@ struct Driver<C> {
     companions: C,
     asked: Asked,
     answered: Answered,
-    keeper: snapshot::Keeper,
+    snapshots: Snapshots,
+    keeper: Link,
+    heard: keeper::Heard,
     reader: Reader,
     loaded: (mpsc::Sender<Box<LoadResult>>, mpsc::Receiver<Box<LoadResult>>),
     /// Settings that were read and not yet put in force.
@@ -152,6 +156,7 @@ enum Wake {
     Output,
     Asked(Option<Ask>),
     Consul(ConsulOp, ConsulReply),
+    Keeper(keeper::News),
     Loaded(Box<LoadResult>),
     /// There is room in the log, or inputs are waiting.
     Other,
@@ -166,10 +171,11 @@ impl<C: Companions> Driver<C> {
         setup: Setup,
         processes: Processes,
         journal: Journal,
-        (asked, answered, keeper): (Asked, Answered, snapshot::Keeper),
+        (asked, answered, snapshots): (Asked, Answered, Snapshots),
         companions: C,
     ) -> io::Result<Driver<C>> {
         let outputs = Outputs::new()?;
+        let (keeper, heard) = Link::new();
         let (inbox, timer) = (SignalInbox::open()?, Timer::new()?);
         Ok(Driver {
             engine: Engine::new(setup.loaded.config, setup.seed),
@@ -178,7 +184,9 @@ impl<C: Companions> Driver<C> {
             companions,
             asked,
             answered,
+            snapshots,
             keeper,
+            heard,
             reader: setup.reader,
             // The engine reads one file at a time.
             loaded: mpsc::channel(1),
@@ -241,6 +249,7 @@ impl<C: Companions> Driver<C> {
             () = self.journal.room(), if is_full => Wake::Other,
             ask = self.asked.recv(), if is_asked => Wake::Asked(ask),
             Some((op, reply)) = self.answered.recv() => Wake::Consul(op, reply),
+            Some(news) = self.heard.recv() => Wake::Keeper(news),
             Some(result) = self.loaded.1.recv() => Wake::Loaded(result),
             () = tokio::time::sleep(LEFT_POLL), if self.processes.has_left() => Wake::Left,
             () = tokio::time::sleep(self.start_poll), if self.processes.is_starting() => {
@@ -268,6 +277,7 @@ impl<C: Companions> Driver<C> {
             Wake::Asked(Some(ask)) => self.on_ask(ask),
             Wake::Asked(None) | Wake::Other => {}
             Wake::Consul(op, reply) => self.pending.push_back(Input::Consul { op, reply }),
+            Wake::Keeper(news) => self.hear(news),
             Wake::Loaded(result) => {
                 let config = result.map(|loaded| {
                     self.settings = Some(loaded.settings);
@@ -312,12 +322,14 @@ impl<C: Companions> Driver<C> {
         let ended = self.processes.reap();
         self.settle();
         for ended in ended {
-            self.pending.push_back(match ended {
+            self.note_ended(&ended);
+            self.pending.extend(match ended {
                 Ended::Leader { run, status, tree } => {
                     let output = self.outputs.finish(run, &mut self.journal);
-                    Input::Exited { run, status, tree, output }
+                    Some(Input::Exited { run, status, tree, output })
                 }
-                Ended::Rest { run } => Input::TreeGone { run },
+                Ended::Rest { run } => Some(Input::TreeGone { run }),
+                Ended::Keeper { .. } => None,
             });
         }
     }
@@ -358,12 +370,12 @@ impl<C: Companions> Driver<C> {
                 self.processes.set_variable(&name, value.as_deref());
             }
             Effect::Consul { op, request: ConsulRequest::File { path }, .. } => {
-                self.keeper.look(op, path);
+                self.snapshots.look(op, path);
             }
             Effect::Consul { op, request, timeout } => self.companions.consul(op, request, timeout),
             Effect::Snapshot { watch, reading } => self.keep_snapshot(&watch, &reading),
             Effect::WriteFile { path, contents } => self.write_file(&path, contents.as_deref()),
-            Effect::Guard { .. } => self.pending.push_back(crate::message::no_keeper()),
+            Effect::Guard { lock, until, jobs } => self.guard(lock, until, &jobs),
             Effect::Published(event) => self.companions.published(now, event, &self.engine),
             Effect::Metric { name, value } => self.companions.metric(&name, value),
             Effect::Log(record) => self.log(&record),
@@ -383,7 +395,7 @@ impl<C: Companions> Driver<C> {
     /// Writes down what a watch has read, and tells processes started later where.
     fn keep_snapshot(&mut self, watch: &str, reading: &Reading) {
         let name = variable::watch_file(watch);
-        match self.keeper.write(watch, reading) {
+        match self.snapshots.write(watch, reading) {
             Ok(path) => self.processes.set_variable(&name, Some(&path)),
             Err(reason) => {
                 self.processes.set_variable(&name, None);
@@ -414,6 +426,7 @@ impl<C: Companions> Driver<C> {
             }
         };
         let pid = begun.pid;
+        self.note_begun(&job, (run, pid));
         if let Some(output) = begun.output {
             let is_raw = command.raw_output;
             let destination = Destination { job: Arc::clone(&job), pid, is_raw };
@@ -469,6 +482,7 @@ impl<C: Companions> Driver<C> {
 
     /// Leaves nothing behind: no process, no byte in a pipe, no record.
     fn finish(&mut self) {
+        self.keeper.finish();
         let end = read_clocks().0.mono + SWEEP_PATIENCE;
         while self.processes.sweep() && read_clocks().0.mono < end {
             // The kernel needs a moment to take them away.
@@ -482,19 +496,4 @@ impl<C: Companions> Driver<C> {
 
 fn would_block() -> io::Error {
     io::Error::from(io::ErrorKind::WouldBlock)
-}
-
-/// Reads both clocks: what the engine wants to know, and the wall clock for records.
-fn read_clocks() -> (Stamp, i128) {
-    const BILLION: i128 = 1_000_000_000;
-    let read = |clock| {
-        // Neither clock can fail on a kernel that can run this.
-        let time = clock_gettime(clock).unwrap_or(TimeSpec::new(0, 0));
-        i128::from(time.tv_sec()) * BILLION + i128::from(time.tv_nsec())
-    };
-    let wall_ns = read(ClockId::CLOCK_REALTIME);
-    // Time goes on while the machine is suspended.
-    let mono = Time(u64::try_from(read(ClockId::CLOCK_BOOTTIME)).unwrap_or(0));
-    let wall_ms = i64::try_from(wall_ns / 1_000_000).unwrap_or(0);
-    (Stamp { mono, wall_ms }, wall_ns)
 }

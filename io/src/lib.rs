@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod cli;
 pub mod client;
+mod clocks;
 pub mod companions;
 pub mod consul;
 pub mod control;
@@ -11,6 +12,7 @@ pub mod driver;
 pub mod embedded;
 pub mod interfaces;
 pub mod journal;
+pub mod keeper;
 pub mod limits;
 pub mod lock;
 pub mod log;

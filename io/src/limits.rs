@@ -158,3 +158,30 @@ pub const START_POLL_MIN: Duration = Duration::from_millis(1);
 
 /// How rarely to look, when a program's file system keeps it waiting.
 pub const START_POLL_MAX: Duration = Duration::from_millis(64);
+
+/// The longest order to the keeper: twenty thousand jobs with long names.
+pub const KEEPER_FRAME_BYTES_MAX: usize = 1024 * 1024;
+
+/// How many news of keepers may wait for the driver; further ones wait in their pipes.
+pub const KEEPER_NEWS_MAX: usize = 16;
+
+/// How much later than its time the keeper looks at a term: a supervisor that runs has then killed
+/// what was left, since its own time for that is the same.
+pub const KEEPER_GRACE: Duration = Duration::from_millis(20);
+
+/// Between two looks of the keeper while it finds something: a killed process is gone in less.
+pub const KEEPER_PAUSE_MIN: Duration = Duration::from_millis(2);
+
+/// Between two looks when there is nothing left of a term and nobody has said that it is over.
+pub const KEEPER_PAUSE_MAX: Duration = Duration::from_millis(256);
+
+/// After the supervisor's end: so many looks in a row have to find nothing.
+pub const KEEPER_LOOKS_CLEAN: u32 = 5;
+
+/// After the supervisor's end: how long a process without any environment is taken for one that is
+/// becoming another program.
+pub const KEEPER_DOUBT: Duration = Duration::from_secs(1);
+
+/// After the supervisor's end: how long to go on at most; what is left then sleeps in a broken
+/// device.
+pub const KEEPER_AFTERMATH: Duration = Duration::from_secs(30);

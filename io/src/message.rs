@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use steersman_engine::Input;
 use steersman_engine::consul::ConsulFailure;
 use steersman_engine::effect::{Changes, DropReason, Message, ShutdownCause, StopPhase};
-use steersman_engine::input::{ExitStatus, KeeperNews, KeeperPowers};
+use steersman_engine::input::{ExitStatus, KeeperPowers};
 use steersman_engine::term::LossReason;
 
 /// The words of a message of the engine.
@@ -92,11 +91,6 @@ pub fn loss_text(reason: LossReason) -> &'static str {
         LossReason::Stopping => "the supervisor stops",
         LossReason::Unguarded => "it requires a keeper, and there is none",
     }
-}
-
-/// For as long as this program cannot start a keeper.
-pub(crate) fn no_keeper() -> Input {
-    Input::Keeper(KeeperNews::Lost("cannot start a keeper: this program has none yet".into()))
 }
 
 fn never_text(source: &str) -> String {

@@ -13,15 +13,15 @@ use tokio::sync::mpsc;
 
 /// Keeps the files, and looks at those that are watched.
 #[derive(Clone, Debug)]
-pub struct Keeper {
+pub struct Snapshots {
     socket: String,
     answers: mpsc::Sender<(ConsulOp, ConsulReply)>,
 }
 
-impl Keeper {
+impl Snapshots {
     /// Keeps them beside a control socket; what it sees goes to `answers`.
-    pub fn new(socket: String, answers: mpsc::Sender<(ConsulOp, ConsulReply)>) -> Keeper {
-        Keeper { socket, answers }
+    pub fn new(socket: String, answers: mpsc::Sender<(ConsulOp, ConsulReply)>) -> Snapshots {
+        Snapshots { socket, answers }
     }
 
     /// Writes a reading; gives the file's path.

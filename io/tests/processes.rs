@@ -158,7 +158,7 @@ impl Bench {
             |ended: &Ended| matches!(ended, Ended::Leader { run, .. } if *run == wanted);
         match self.ended(is_wanted) {
             Ended::Leader { status, tree, .. } => (status, tree),
-            Ended::Rest { .. } => unreachable!(),
+            Ended::Rest { .. } | Ended::Keeper { .. } => unreachable!(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A supervisor as in a container: its own host name and processes, PID 1 of them.
+//! A supervisor as in a container: its own host name and processes, PID 1 of them or not.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,9 +11,32 @@ use serde_json::Value;
 use crate::program::steersman;
 use crate::wait::until;
 
+/// What the supervisor is in its container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// Its first process.
+    First,
+    /// A child of the first one, a shell that outlives it.
+    Second,
+    /// The first process, where there is no `/proc`.
+    Blind,
+}
+
+impl Rank {
+    fn script(self, name: &str) -> String {
+        let run = match self {
+            Rank::First => "exec \"$STEERSMAN\"",
+            Rank::Second => "\"$STEERSMAN\" & wait $!; sleep 1000 & wait",
+            Rank::Blind => "mount -t tmpfs none /proc; exec \"$STEERSMAN\"",
+        };
+        format!("hostname {name}; {run}")
+    }
+}
+
 /// A running container; it is killed when dropped, and tells its log when the test has failed.
 pub struct Container {
     outer: Option<Child>,
+    /// The supervisor.
     init: u32,
     name: String,
     env: Vec<(String, String)>,
@@ -27,19 +50,25 @@ impl Container {
     ///
     /// When there are no name spaces here (they need root).
     pub fn start(name: &str, config: &str, env: &[(&str, &str)]) -> Container {
+        Container::start_as(Rank::First, name, config, env)
+    }
+
+    /// Does the same with a supervisor that is something else in its container.
+    pub fn start_as(rank: Rank, name: &str, config: &str, env: &[(&str, &str)]) -> Container {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let file = folder.path().join("config.json5");
         fs::write(&file, config).expect("the folder is ours");
-        Container::begin(name, file, folder, env)
+        Container::begin(rank, name, file, folder, env)
     }
 
     /// Starts one with a configuration file.
     pub fn of_file(name: &str, file: &Path, env: &[(&str, &str)]) -> Container {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        Container::begin(name, file.to_owned(), folder, env)
+        Container::begin(Rank::First, name, file.to_owned(), folder, env)
     }
 
     fn begin(
+        rank: Rank,
         name: &str,
         config: PathBuf,
         folder: tempfile::TempDir,
@@ -51,7 +80,7 @@ impl Container {
         env.push(("CONTAINERPILOT".into(), config.display().to_string()));
         env.push(("STEERSMAN".into(), steersman().display().to_string()));
         let log = File::create(folder.path().join("log")).expect("the folder is ours");
-        let script = format!("hostname {name}; exec \"$STEERSMAN\"");
+        let script = rank.script(name);
         // Whoever kills the outer process kills all: that is how a container dies.
         let outer = Command::new("unshare")
             .args(["--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script])
@@ -64,8 +93,14 @@ impl Container {
         let pid = outer.id();
         let mut container =
             Container { outer: Some(outer), init: 0, name: name.into(), env, folder };
-        container.init =
-            until("the container's first process", || children_of(pid).first().copied());
+        let first = until("the container's first process", || children_of(pid).first().copied());
+        container.init = match rank {
+            Rank::First | Rank::Blind => first,
+            Rank::Second => until("the supervisor", || {
+                let is_it = |pid: &u32| command_of(*pid).first() == Some(&program_name());
+                children_of(first).into_iter().find(is_it)
+            }),
+        };
         container
     }
 
@@ -167,6 +202,17 @@ pub fn signal(name: &str, pid: u32) {
     kill.arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null());
     // It may have gone.
     let _ = kill.status();
+}
+
+fn program_name() -> String {
+    steersman().display().to_string()
+}
+
+/// The words by which a process was started; none of one that has ended.
+pub fn command_of(pid: u32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// The children of a process.

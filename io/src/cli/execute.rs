@@ -10,7 +10,7 @@ use steersman_engine::trace::{self, Outcome};
 use super::{Format, Invocation, Replaying, Target, show};
 use crate::client::{self, ClientError, Request};
 use crate::process;
-use crate::{driver, lock};
+use crate::{driver, keeper, lock};
 
 /// Exit status: all is well.
 const GOOD: u8 = 0;
@@ -71,13 +71,16 @@ pub fn main(run: impl FnOnce(super::RunOptions) -> u8) -> u8 {
 
 /// Does what was asked for and gives the exit status. A run is the caller's: `run` does it.
 fn execute(invocation: Invocation, run: impl FnOnce(super::RunOptions) -> u8) -> u8 {
-    if !matches!(invocation, Invocation::Run(_) | Invocation::Lock(_)) {
+    let is_held =
+        matches!(invocation, Invocation::Run(_) | Invocation::Lock(_) | Invocation::Keep { .. });
+    if !is_held {
         // Everything but a run ends by a signal as programs do.
         process::release_signals();
     }
     let done = match invocation {
         Invocation::Run(options) => Ok(run(options)),
         Invocation::Lock(options) => Ok(lock::run(&options, &surroundings(), driver::seed())),
+        Invocation::Keep { supervisor } => Ok(keeper::run(supervisor)),
         Invocation::Version => version(),
         Invocation::Text(text) => print(text.trim_end()),
         Invocation::Check { files, format } => check(files, format),

@@ -74,6 +74,11 @@ pub enum Invocation {
     Sim(simulate::Simulation),
     /// Repeat a recorded run.
     Replay(Replaying),
+    /// Be the keeper of a supervisor. Not for people.
+    Keep {
+        /// Whose.
+        supervisor: i32,
+    },
 }
 
 /// What to repeat, and how to show it.
@@ -136,6 +141,11 @@ pub fn parse(arguments: &[String], config: Option<String>) -> Result<Invocation,
         Some("run") => {
             let given = read_flags(&[flags::RUN, HELP], &arguments[1..])?;
             if is_help(&given) { Ok(help()) } else { run(given, config).map(Invocation::Run) }
+        }
+        Some("keeper") if arguments.len() == 2 => {
+            let supervisor = arguments[1].parse();
+            let refuse = |_| Usage(format!("cannot read \"{}\" as a process id", arguments[1]));
+            Ok(Invocation::Keep { supervisor: supervisor.map_err(refuse)? })
         }
         Some("help") if arguments.len() == 1 => Ok(help()),
         Some(first) if !first.starts_with('-') && !first.is_empty() => commands::parse(arguments),

@@ -119,7 +119,8 @@ pub(super) struct Plan {
     pub(super) umask: Option<u32>,
     pub(super) credentials: Option<Credentials>,
     pub(super) directory: Option<CString>,
-    pub(super) parent: libc::pid_t,
+    /// Whose death is its own; none for a keeper.
+    pub(super) parent: Option<libc::pid_t>,
     pub(super) report: Report,
 }
 
@@ -280,11 +281,13 @@ unsafe fn prepare(plan: &Plan) -> ChildResult {
             let arguments = [directory.as_ptr() as usize, 0, 0, 0];
             step(Step::Directory, 0, libc::SYS_chdir, arguments)?;
         }
-        // After the change of user, which would clear it.
-        let arguments = [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0];
-        step(Step::DeathSignal, 0, libc::SYS_prctl, arguments)?;
-        if raw::call(libc::SYS_getppid, [0; 4]) != plan.parent as isize {
-            leave();
+        if let Some(parent) = plan.parent {
+            // After the change of user, which would clear it.
+            let arguments = [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0];
+            step(Step::DeathSignal, 0, libc::SYS_prctl, arguments)?;
+            if raw::call(libc::SYS_getppid, [0; 4]) != parent as isize {
+                leave();
+            }
         }
     }
     Ok(())

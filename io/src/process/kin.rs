@@ -1,11 +1,14 @@
-//! Who our children are: jobs' first processes, and orphans that the kernel handed to us.
+//! Whose processes are whose: our children, which are jobs' first processes and orphans that the
+//! kernel handed to us, and for the keeper everybody who bears a supervisor's mark.
 
 use std::cell::OnceCell;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use super::environment::{RUN_MARKER, SUPERVISOR_PID};
+use super::stat::stat_of;
 
 /// How much of a process's environment is searched for the marker: what `execve` takes at most in
 /// practice; a longer one is cut.
@@ -73,6 +76,94 @@ impl Kin {
             return None;
         }
         String::from_utf8(find(&text, RUN_MARKER)?.to_vec()).ok()
+    }
+}
+
+/// Where a supervisor's processes are, for somebody who is not it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    supervisor: libc::pid_t,
+    since: u64,
+    namespace: PathBuf,
+}
+
+impl Place {
+    /// Looks where the processes of a supervisor are, who is there or has gone.
+    ///
+    /// # Errors
+    /// Why they cannot be seen from here, for people.
+    pub(crate) fn of(supervisor: libc::pid_t, is_there: bool) -> Result<Place, String> {
+        let own = std::process::id().to_string();
+        let shown = fs::read_link("/proc/self").map_err(|error| format!("no /proc: {error}"))?;
+        if shown.to_str() != Some(&own) {
+            return Err(String::from("/proc shows another PID name space"));
+        }
+        let since = match stat_of(supervisor) {
+            Some(stat) if is_there => stat.identity.start,
+            None if is_there => return Err(String::from("/proc does not show the supervisor")),
+            Some(_) | None => 0,
+        };
+        if let Some(reason) = hidden() {
+            return Err(reason);
+        }
+        let namespace = fs::read_link("/proc/self/ns/pid")
+            .map_err(|error| format!("/proc does not tell name spaces: {error}"))?;
+        Ok(Place { supervisor, since, namespace })
+    }
+
+    /// When the supervisor began: none of its processes did earlier.
+    pub(crate) fn since(&self) -> u64 {
+        self.since
+    }
+}
+
+/// Root without `CAP_SYS_PTRACE` does not see the processes of others where `/proc` hides them;
+/// whoever is not root has no others to see.
+fn hidden() -> Option<String> {
+    const SYS_PTRACE: u64 = 1 << 19;
+    if !nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut of_proc = mounts.lines().filter(|line| line.split(' ').nth(1) == Some("/proc"));
+    let option =
+        of_proc.next_back()?.split([' ', ',']).find(|word| word.starts_with("hidepid="))?;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let held = u64::from_str_radix(held.trim(), 16).unwrap_or(0);
+    let is_harmless = ["hidepid=0", "hidepid=off"].contains(&option) || held & SYS_PTRACE != 0;
+    (!is_harmless).then(|| format!("/proc is mounted with {option}, and CAP_SYS_PTRACE is missing"))
+}
+
+/// What a process says of the run that it belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marker {
+    /// The mark that this supervisor gave to it.
+    pub(crate) text: Option<String>,
+    /// It has no environment at all, for good or because it is becoming another program.
+    pub(crate) is_missing: bool,
+}
+
+/// Reads the mark of any process in this PID name space.
+pub(crate) fn marker_of(pid: libc::pid_t, place: &Place) -> Marker {
+    // The same numbers in a name space below are other processes.
+    let is_here =
+        || fs::read_link(format!("/proc/{pid}/ns/pid")).ok() == Some(place.namespace.clone());
+    let mut text = Vec::new();
+    let read = File::open(format!("/proc/{pid}/environ"))
+        .and_then(|file| read_from_start(&file, &mut text, ENVIRONMENT_BYTES_MAX));
+    if read.is_err() {
+        return Marker::default();
+    }
+    if text.is_empty() {
+        return Marker { text: None, is_missing: true };
+    }
+    let ours = place.supervisor.to_string();
+    let is_ours = find(&text, SUPERVISOR_PID) == Some(ours.as_bytes());
+    let marker = find(&text, RUN_MARKER).filter(|_| is_ours && is_here());
+    Marker {
+        text: marker.and_then(|marker| String::from_utf8(marker.to_vec()).ok()),
+        is_missing: false,
     }
 }
 

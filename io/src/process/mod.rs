@@ -16,9 +16,12 @@ mod child;
 mod environment;
 mod kin;
 mod places;
+mod powers;
 mod raw;
 mod spawn;
+mod stat;
 mod system;
+mod target;
 mod users;
 
 use std::collections::{BTreeSet, HashMap};
@@ -33,12 +36,16 @@ use steersman_engine::{RunId, RunKind};
 
 use environment::Environment;
 use kin::Kin;
-use spawn::{Spawner, Target};
+use spawn::{KeeperStreams, Spawner, Streams};
 
+pub(crate) use kin::{Place, marker_of};
+pub(crate) use powers::{cut_ties, take_powers};
+pub(crate) use stat::{Stat, stat_of};
 pub use system::{
     FileLimits, Received, SignalInbox, become_subreaper, forget_startup, hold_signals,
     keep_memory_small, local_offset, raise_file_limit, release_signals, watch,
 };
+pub(crate) use target::{Identity, Refused, Spared, Target, open as open_process};
 
 /// The signals that ask or force a process to end; others are messages to who is there now.
 const END_SIGNALS: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGKILL];
@@ -88,6 +95,13 @@ pub enum Ended {
         /// Which run.
         run: RunId,
     },
+    /// A keeper.
+    Keeper {
+        /// Its process id.
+        pid: u32,
+        /// How.
+        status: ExitStatus,
+    },
 }
 
 /// Every process that this supervisor has to do with.
@@ -104,6 +118,8 @@ pub struct Processes {
     orphans: HashMap<libc::pid_t, Option<RunId>>,
     /// Runs whose first process has gone and whose orphans have not.
     left: BTreeSet<RunId>,
+    /// Children that belong to no run.
+    keepers: BTreeSet<libc::pid_t>,
     /// Starts whose outcome turned up while reaping.
     settled: Vec<Settled>,
     /// Whether there may be orphans that were not looked at.
@@ -140,6 +156,7 @@ impl Processes {
             markers: HashMap::new(),
             orphans: HashMap::new(),
             left: BTreeSet::new(),
+            keepers: BTreeSet::new(),
             settled: Vec::new(),
             is_stale: true,
         })
@@ -166,12 +183,12 @@ impl Processes {
             RunKind::Check => format!("{job}.{}.check", run.nth),
         };
         let (reader, target) = if command.raw_output && run.kind == RunKind::Main {
-            (None, Target::Ours)
+            (None, Streams::Ours)
         } else {
             let (reader, writer) = output_pipe().map_err(|error| {
                 Box::from(format!("cannot make a pipe for its output: {error}"))
             })?;
-            (Some(reader), Target::Pipe(writer))
+            (Some(reader), Streams::Pipe(writer))
         };
         let pid = self
             .spawner
@@ -185,6 +202,34 @@ impl Processes {
             Run { pid, marker, is_leader_there: true, orphans: Vec::new(), end_signal: None };
         self.runs.insert(run, entry);
         Ok(Begun { pid: pid.unsigned_abs(), output: reader })
+    }
+
+    /// Begins a keeper; gives its process id. Its end comes with [`Processes::reap`].
+    ///
+    /// # Errors
+    /// Why there is no process, for people.
+    pub(crate) fn start_keeper(&mut self, orders: OwnedFd, news: OwnedFd) -> Result<u32, Box<str>> {
+        if !self.kin.is_usable() {
+            return Err("there is no /proc of this PID name space".into());
+        }
+        let streams = KeeperStreams { orders, news };
+        let pid = self.spawner.spawn_keeper(streams).map_err(|error| error.to_string())?;
+        self.keepers.insert(pid);
+        Ok(pid.unsigned_abs())
+    }
+
+    /// Kills a keeper that has not been reaped.
+    pub(crate) fn kill_keeper(&self, pid: u32) {
+        let pid = libc::pid_t::try_from(pid).unwrap_or(0);
+        if self.keepers.contains(&pid) {
+            // It is an unreaped child of ours; it may be a zombie.
+            let _sent = send(pid, libc::SIGKILL);
+        }
+    }
+
+    /// Gives the first processes of runs that are not over, dead ones that are unreaped included.
+    pub(crate) fn leaders(&self) -> impl Iterator<Item = (RunId, u32)> {
+        self.leaders.iter().map(|(pid, run)| (*run, pid.unsigned_abs()))
     }
 
     /// Tells whether there are starts of which it is not known how they turn out.
@@ -239,14 +284,13 @@ impl Processes {
     pub fn reap(&mut self) -> Vec<Ended> {
         /// Orphans may die while we look; a fork bomb must not keep us here.
         const ROUNDS_MAX: usize = 4;
-        let mut leaders = Vec::new();
+        let (mut leaders, mut ended) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS_MAX {
-            self.collect(&mut leaders);
+            self.collect(&mut leaders, &mut ended);
             if !self.adopt() {
                 break;
             }
         }
-        let mut ended = Vec::new();
         for (run, status) in leaders {
             let tree = if self.is_gone(run) { Tree::Gone } else { Tree::Left };
             match tree {
@@ -269,8 +313,7 @@ impl Processes {
     /// Kills every child there is, whatever it belongs to, and reaps what has ended; tells whether
     /// any is still there. For the very end.
     pub fn sweep(&mut self) -> bool {
-        let mut ignored = Vec::new();
-        self.collect(&mut ignored);
+        self.collect(&mut Vec::new(), &mut Vec::new());
         let known: Vec<libc::pid_t> = self.leaders.keys().copied().collect();
         let others = self.kin.children(|pid| !known.contains(&pid));
         signal_groups(known.iter().chain(&others).copied(), libc::SIGKILL);
@@ -302,7 +345,7 @@ impl Processes {
     }
 
     /// Takes every status there is.
-    fn collect(&mut self, leaders: &mut Vec<(RunId, ExitStatus)>) {
+    fn collect(&mut self, leaders: &mut Vec<(RunId, ExitStatus)>, others: &mut Vec<Ended>) {
         loop {
             let mut status = 0;
             // SAFETY: `status` is a live integer. __WALL: also orphans made by clone(2).
@@ -312,6 +355,13 @@ impl Processes {
             }
             if pid <= 0 {
                 return;
+            }
+            if self.keepers.remove(&pid) {
+                // How its start went does not matter beside that it has ended.
+                let _started = self.spawner.ended(pid);
+                let status = exit_status(status);
+                others.push(Ended::Keeper { pid: pid.unsigned_abs(), status });
+                continue;
             }
             match self.spawner.ended(pid) {
                 Some(Err(error)) => {
@@ -337,8 +387,10 @@ impl Processes {
     /// Finds orphans that have become our children; tells whether there were any.
     fn adopt(&mut self) -> bool {
         self.is_stale = false;
-        let (leaders, orphans) = (&self.leaders, &self.orphans);
-        let is_unknown = |pid| !leaders.contains_key(&pid) && !orphans.contains_key(&pid);
+        let (leaders, orphans, keepers) = (&self.leaders, &self.orphans, &self.keepers);
+        let is_unknown = |pid| {
+            !leaders.contains_key(&pid) && !orphans.contains_key(&pid) && !keepers.contains(&pid)
+        };
         let found = self.kin.children(is_unknown);
         for pid in &found {
             let run = self.origin(*pid);

@@ -49,9 +49,16 @@ struct Starting {
     command: Arc<Command>,
 }
 
+/// The keeper's ends of its two pipes.
+#[derive(Debug)]
+pub(super) struct KeeperStreams {
+    pub(super) orders: OwnedFd,
+    pub(super) news: OwnedFd,
+}
+
 /// Where a process writes.
 #[derive(Debug)]
-pub(super) enum Target {
+pub(super) enum Streams {
     /// Where we do.
     Ours,
     /// Into a pipe.
@@ -96,21 +103,21 @@ impl Spawner {
         command: &Arc<Command>,
         environment: &Environment,
         marker: &str,
-        target: Target,
+        target: Streams,
     ) -> Result<libc::pid_t, SpawnError> {
         self.free_places();
         let input = if command.reads_input { libc::STDIN_FILENO } else { self.places.null() };
         let place = match &target {
-            Target::Ours => None,
-            Target::Pipe(pipe) => self.places.take(pipe.as_fd()),
+            Streams::Ours => None,
+            Streams::Pipe(pipe) => self.places.take(pipe.as_fd()),
         };
         let streams = match (&target, place) {
-            (Target::Ours, _) => [input, libc::STDOUT_FILENO, libc::STDERR_FILENO],
-            (Target::Pipe(_), Some((_, at))) => [input, at, at],
-            (Target::Pipe(pipe), None) => [input, pipe.as_raw_fd(), pipe.as_raw_fd()],
+            (Streams::Ours, _) => [input, libc::STDOUT_FILENO, libc::STDERR_FILENO],
+            (Streams::Pipe(_), Some((_, at))) => [input, at, at],
+            (Streams::Pipe(pipe), None) => [input, pipe.as_raw_fd(), pipe.as_raw_fd()],
         };
         // Without a place the child copies the whole table, and finds the pipe where it is.
-        let is_short = place.is_some() || matches!(target, Target::Ours);
+        let is_short = place.is_some() || matches!(target, Streams::Ours);
         let table = Table { streams, spare: if is_short { self.places.spare() } else { 0 } };
         let place = place.map(|(index, _)| index);
         let plan = self.plan(command, environment, marker, table);
@@ -119,6 +126,32 @@ impl Spawner {
             place.into_iter().for_each(|index| self.places.give_back(index));
         }
         outcome
+    }
+
+    /// Starts this very program as a keeper, which outlives us if it has to.
+    ///
+    /// It has none of our environment: by that it would seem to be of a run.
+    pub(super) fn spawn_keeper(
+        &mut self,
+        streams: KeeperStreams,
+    ) -> Result<libc::pid_t, SpawnError> {
+        let parent = CString::new(self.parent.to_string()).unwrap_or_default();
+        let [orders, news] = [streams.orders.as_raw_fd(), streams.news.as_raw_fd()];
+        let plan = Plan {
+            // Whatever has become of its file.
+            candidates: Strings::new(vec![c"/proc/self/exe".to_owned()]),
+            argv: Strings::new(vec![c"steersman".to_owned(), c"keeper".to_owned(), parent]),
+            envp: Strings::new(Vec::new()),
+            table: Table { streams: [orders, news, self.places.null()], spare: 0 },
+            ignored: Rc::clone(&self.ignored),
+            limits: Vec::new(),
+            umask: None,
+            credentials: None,
+            directory: None,
+            parent: None,
+            report: Report::new(),
+        };
+        self.begin(Rc::new(plan), None, &Arc::new(Command::new(["steersman", "keeper"])))
     }
 
     fn begin(
@@ -222,7 +255,7 @@ impl Spawner {
             umask: command.umask,
             credentials,
             directory: command.workdir.as_deref().map(CString::new).transpose().map_err(no_nul)?,
-            parent: self.parent,
+            parent: Some(self.parent),
             report: Report::new(),
         })
     }

@@ -46,7 +46,7 @@ fn taken_set() -> libc::sigset_t {
     }
 }
 
-fn set_disposition(signal: libc::c_int, to: libc::sighandler_t) {
+pub(super) fn set_disposition(signal: libc::c_int, to: libc::sighandler_t) {
     // SAFETY: `to` is SIG_DFL or SIG_IGN, never a function.
     unsafe { libc::signal(signal, to) };
 }
