@@ -234,7 +234,10 @@ fn read_attempts(path: &Path) -> Vec<Attempt> {
 /// Tells whether a member never had to do without a keeper: it says so when it has.
 fn has_keeper(places: &Places, member: usize) -> bool {
     let log = fs::read(places.of(Host::Member(member)).join("log")).unwrap_or_default();
-    !String::from_utf8_lossy(&log).contains("no keeper")
+    let log = String::from_utf8_lossy(&log);
+    // Who has never led needed none.
+    let has_led = log.contains("lock leader: held");
+    !log.contains("no keeper") && (!has_led || log.contains("a keeper watches over"))
 }
 
 /// Replays the recording of every start of every member; counts recordings and steps.
