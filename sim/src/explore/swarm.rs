@@ -18,7 +18,7 @@ use crate::world::Action;
 
 mod surroundings;
 
-use surroundings::{draw_consul_deed, draw_surroundings, is_of_consul, of_node};
+use surroundings::{draw_consul_deed, draw_part, draw_surroundings, end_of, is_of_consul, of_node};
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {
@@ -124,6 +124,8 @@ faults! {
     Early = "early-signal",
     /// Results come again, late or for nobody.
     Nonsense = "nonsense",
+    /// A node and another, or a client, do not reach each other, where there are databases.
+    Part = "part",
 }
 
 /// A set of kinds of trouble.
@@ -236,9 +238,13 @@ impl Swarm {
                     deeds.extend(nonsense(node, random));
                     continue;
                 }
-                draw_deed(fault, node, random, (at, trouble), &mut |at, action| {
+                let mut put = |at, action| {
                     deeds.push(Deed { when: When::At(at), node: node.name.clone(), action });
-                });
+                };
+                match fault {
+                    Fault::Part => draw_part((setting, node), random, (at, trouble), &mut put),
+                    _ => draw_deed(fault, node, random, (at, trouble), &mut put),
+                }
             }
         }
         if let Some(consul) = &setting.consul {
@@ -327,9 +333,7 @@ fn draw_deed(
     (at, trouble): (Time, Duration),
     put: &mut dyn FnMut(Time, Action),
 ) {
-    let later = at + Span::millis(1, 20_000).draw(random.stream("later"));
-    // What ends by itself has ended when the trouble is over.
-    let later = later.min(Time(0) + trouble).max(at);
+    let later = end_of(at, trouble, random);
     match fault {
         Fault::Stop | Fault::StopAgain | Fault::Signal | Fault::Early => {
             draw_signal(fault, node, random, at, put);
@@ -398,7 +402,7 @@ const fn times_of(fault: Fault, rate: u32) -> u64 {
         Fault::TotalLoss | Fault::Outage => 1,
         Fault::ContainerKill | Fault::ContainerStop | Fault::LeaderLoss => 2,
         Fault::Freeze | Fault::Delay | Fault::Loss | Fault::Duplicate | Fault::Lag => 2,
-        Fault::Cut | Fault::Refuse | Fault::AgentRestart | Fault::AgentCut => 3,
+        Fault::Cut | Fault::Refuse | Fault::AgentRestart | Fault::AgentCut | Fault::Part => 3,
         Fault::Deregister | Fault::Operator => 3,
         Fault::Others => 6,
         Fault::Early => 1,

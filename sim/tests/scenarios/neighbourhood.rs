@@ -7,8 +7,9 @@
 //!
 //! `cargo test --release -p steersman-sim --test scenarios thousand -- --ignored --nocapture`
 //!
-//! `STEERSMAN_SEEDS` is how many, `STEERSMAN_FROM` the first of them, `STEERSMAN_SCENARIO` a part
-//! of a name, `STEERSMAN_MANNER` one of `Measured`, `Contract`, `Stalls`.
+//! `STEERSMAN_SEEDS` is how many, `STEERSMAN_FROM` the first of them, `STEERSMAN_SCENARIO` a name
+//! or a part of one, `STEERSMAN_MANNER` one of `Measured`, `Contract`, `Stalls`, `STEERSMAN_JOBS`
+//! the number of threads: one core is left to others without it.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -90,24 +91,29 @@ fn nothing_fails_near_a_scenario() {
 #[test]
 #[ignore = "ten thousand seeds of each scenario take hours"]
 fn nothing_fails_in_ten_thousand_seeds_of_each() {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let (from, seeds) = (number("STEERSMAN_FROM"), number("STEERSMAN_SEEDS").unwrap_or(10_000));
-    let only = std::env::var("STEERSMAN_SCENARIO").unwrap_or_default();
-    let wanted = std::env::var("STEERSMAN_MANNER").unwrap_or_default();
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    if from.is_none() {
+    let text = |name: &str| std::env::var(format!("STEERSMAN_{name}")).unwrap_or_default();
+    let number = |name| text(name).parse::<u64>().ok();
+    let (from, seeds) = (number("FROM"), number("SEEDS").unwrap_or(10_000));
+    let (only, wanted) = (text("SCENARIO"), text("MANNER"));
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let jobs = number("JOBS").and_then(|jobs| usize::try_from(jobs).ok());
+    let jobs = jobs.unwrap_or_else(|| cores.saturating_sub(1)).max(1);
+    if seeds > 1 {
         std::panic::set_hook(Box::new(|_| {}));
     }
     let from = from.unwrap_or(0);
+    let all: Vec<_> = with_consul().collect();
+    let is_exact = all.iter().any(|(scenario, _)| scenario.0 == only);
+    let is_meant = |name: &str| if is_exact { name == only } else { name.contains(&only) };
     let mut bad = Vec::new();
-    for (scenario, manner) in with_consul() {
-        if !scenario.0.contains(&only) || !format!("{manner:?}").contains(&wanted) {
+    for (scenario, manner) in all {
+        if !is_meant(scenario.0) || !format!("{manner:?}").contains(&wanted) {
             continue;
         }
         let begin = std::time::Instant::now();
-        let Tally { failed, first } = tally(scenario, manner, from..from + seeds, threads);
-        let took = begin.elapsed();
-        println!("{} {manner:?}: {failed} of {seeds} failed ({took:.0?})", scenario.0);
+        let Tally { failed, first } = tally(scenario, manner, from..from + seeds, jobs);
+        let each = begin.elapsed() / u32::try_from(seeds).unwrap_or(1).max(1);
+        println!("{} {manner:?} {from}..: {failed} of {seeds} failed ({each:.1?})", scenario.0);
         if let Some((seed, what)) = first {
             // One seed alone is told in full.
             let lines = if seeds == 1 { usize::MAX } else { 2 };

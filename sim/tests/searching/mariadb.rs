@@ -1,15 +1,22 @@
 //! The database that elects its primary: the very configuration of its containers, with models of
 //! the server and of its scripts.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use steersman_sim::explore::{Found, Progress, Search};
+use steersman_sim::Action;
+use steersman_sim::explore::swarm::Swarm;
+use steersman_sim::explore::{Found, Progress, Search, When};
 use steersman_sim::scenario;
 
 /// Searches some seeds of the example, with some texts replaced.
 fn search(seeds: core::ops::Range<u64>, changes: &[(&str, &str)]) -> Found {
+    search_of(seeds, changes).go(&Progress::default())
+}
+
+fn search_of(seeds: core::ops::Range<u64>, changes: &[(&str, &str)]) -> Search {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/mariadb");
     let changed = |name: &str| -> String {
         let text = fs::read_to_string(folder.join(name)).expect("the example");
@@ -19,7 +26,7 @@ fn search(seeds: core::ops::Range<u64>, changes: &[(&str, &str)]) -> Found {
     let text = changed("cluster.json5");
     let scenario = scenario::load("cluster.json5", &text, &read);
     let scenario = scenario.unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let search = Search {
+    Search {
         setting: Arc::new(scenario.setting),
         suite: scenario.suite,
         faults: scenario.faults,
@@ -29,8 +36,7 @@ fn search(seeds: core::ops::Range<u64>, changes: &[(&str, &str)]) -> Found {
         shard: (0, 1),
         jobs: 2,
         check_determinism: false,
-    };
-    search.go(&Progress::default())
+    }
 }
 
 fn broken(found: &Found) -> Vec<&str> {
@@ -41,6 +47,31 @@ fn broken(found: &Found) -> Vec<&str> {
 fn three_members_elect_one_primary_whatever_happens() {
     let found = search(0..6, &[]);
     assert!(broken(&found).is_empty(), "{:#?}", found.breaches);
+}
+
+#[test]
+fn ways_are_parted_and_are_open_again_when_the_trouble_is_over() {
+    let search = search_of(0..1, &[]);
+    let mut parted = 0;
+    for seed in 0..20 {
+        let plan =
+            Swarm::draw(&search.setting, seed, search.faults, search.limits, &Arc::default()).plan;
+        let mut ways: Vec<_> = { plan.deeds.iter() }
+            .filter_map(|deed| match (&deed.when, &deed.action) {
+                (When::At(at), Action::Way { with, is_open }) => {
+                    assert!(*at <= plan.calm_from, "{seed}");
+                    Some((*at, *is_open, deed.node.clone(), with.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        ways.sort_unstable();
+        parted += ways.iter().filter(|(_, is_open, ..)| !is_open).count();
+        let last: BTreeMap<_, _> =
+            ways.into_iter().map(|(_, is_open, node, with)| ((node, with), is_open)).collect();
+        assert!(last.values().all(|is_open| *is_open), "{seed}: {last:?}");
+    }
+    assert!(parted > 5, "{parted}");
 }
 
 #[test]

@@ -95,6 +95,29 @@ pub(super) fn draw_surroundings(
     }
 }
 
+/// Draws when something ends that ends by itself: it has ended when the trouble is over.
+pub(super) fn end_of(at: Time, trouble: Duration, random: Random) -> Time {
+    let later = at + Span::millis(1, 20_000).draw(random.stream("later"));
+    later.min(Time(0) + trouble).max(at)
+}
+
+/// Draws that a node and another, or a client, do not reach each other for a while.
+pub(super) fn draw_part(
+    (setting, node): (&Setting, &NodeSpec),
+    random: Random,
+    (at, trouble): (Time, Duration),
+    put: &mut dyn FnMut(Time, Action),
+) {
+    let clients = setting.applications.clients.iter().map(|client| &client.name);
+    let others = setting.nodes.iter().map(|other| &other.name).filter(|name| **name != node.name);
+    let peers: Vec<_> = others.chain(clients).cloned().collect();
+    let has_ways = !setting.applications.databases.is_empty();
+    let Some(with) = random.stream("peer").pick(&peers).filter(|_| has_ways) else { return };
+    let way = |is_open| Action::Way { with: with.clone(), is_open };
+    put(at, way(false));
+    put(end_of(at, trouble, random), way(true));
+}
+
 /// Draws trouble with a node's agent.
 fn draw_agent_deed(
     fault: Fault,
