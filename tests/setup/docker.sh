@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a Docker engine answer: some tests are about containers. Starts one where none runs, as root;
-# fails when there is still none afterwards. Safe to run again.
+# Makes a Docker engine answer: some tests are about containers. Starts one where none runs, as
+# root; fails when there is still none afterwards. Safe to run again.
 set -euo pipefail
 
 answers() { timeout 10 docker info >/dev/null 2>&1; }

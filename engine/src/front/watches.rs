@@ -66,7 +66,8 @@ pub(crate) fn watch(node: &Node, index: usize, problems: &mut Problems) -> Optio
                     "cannot watch the service {:?}: there can be no such name",
                     service.value
                 );
-                let help = "a service's name is a lower-case letter, then one or more letters, digits and `-`";
+                let help = "a service's name is a lower-case letter, then one or more letters, \
+                            digits and `-`";
                 problems.add(Problem::new(&BAD_NAME, service.span, message).help(help));
             }
             WatchTarget::Service { name: Box::from(service.value.as_str()), tag: boxed(tag) }
