@@ -158,6 +158,11 @@ impl World {
         let Some(held) = self.nodes[id.index()].frozen.take() else { return };
         for (left, happening) in held {
             self.agenda.put(now + left, id, happening);
+            if let Happening::Ended(run) = happening
+                && let Some(process) = self.nodes[id.index()].processes.get_mut(&run)
+            {
+                process.put_off(now + left);
+            }
         }
         self.update_keeper(id);
         self.resume(id);

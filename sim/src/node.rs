@@ -323,6 +323,13 @@ impl Process {
         }
     }
 
+    /// Its container has stood still: the end that was due comes so much later.
+    pub(crate) const fn put_off(&mut self, until: Time) {
+        if let State::Running { end: Some((at, _)), .. } = &mut self.state {
+            *at = until;
+        }
+    }
+
     /// Ends; tells how, and whether something is left and for how long.
     pub(crate) fn on_ended(&mut self, now: Time) -> (ExitStatus, Tree, Option<Time>) {
         let State::Running { end, group } = self.state else {
@@ -345,4 +352,22 @@ impl Process {
 
 fn sooner(one: (Time, ExitStatus), other: (Time, ExitStatus)) -> (Time, ExitStatus) {
     if other.0 < one.0 { other } else { one }
+}
+
+#[cfg(test)]
+mod tests {
+    use steersman_engine::config::Signal;
+
+    use super::*;
+
+    #[test]
+    fn signal_after_a_thaw_makes_no_end_come_that_was_put_off() {
+        let seconds = Duration::from_secs;
+        let script = Script::ends(seconds(10), 0).ignores_stop();
+        let mut process = Process::new(Arc::new(script));
+        assert_eq!(process.on_started(Time(0)), Some(Time(0) + seconds(10)));
+        process.put_off(Time(0) + seconds(70));
+        let due = process.on_signal(Time(0) + seconds(66), Signal::TERM);
+        assert_eq!(due, Some(Time(0) + seconds(70)));
+    }
 }

@@ -18,6 +18,10 @@ use crate::runs::Runs;
 /// By how much a stop may take longer than its budget.
 const STOP_SLACK: Duration = Duration::from_secs(1);
 
+/// A clock that drifts wakes a supervisor a nanosecond late, and what it counts from when it was to
+/// wake comes a nanosecond earlier than what it has said.
+const ROUNDING: Duration = Duration::from_micros(1);
+
 /// What the oracle knows about one node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NodeView {
@@ -328,7 +332,7 @@ impl NodeView {
         let renewed = view.told.map(|told| told + view.limits.patience(limits));
         let due = [run_due(limits), run_due(view.limits)];
         let deadlines = [view.patience_ends, renewed, due[0], due[1], budget, lock_due];
-        if deadlines.iter().flatten().any(|deadline| mono >= *deadline) {
+        if deadlines.iter().flatten().any(|deadline| mono + ROUNDING >= *deadline) {
             return None;
         }
         Some(format!("\"{}\" is killed before any of its deadlines", view.job))

@@ -57,7 +57,8 @@ fn print(row: &Row, mode: &str, seeds: &Range<u64>, (broken, prints): &Tally, be
     let count: u64 = broken.values().map(|(count, _)| count).sum();
     let (runs, took) = (seeds.end - seeds.start, begin.elapsed());
     let (each, begin) = (took / u32::try_from(runs).unwrap_or(1).max(1), seeds.start);
-    println!("{} {mode} {begin}.. {count} of {runs} {broken:?} ({each:.1?}) {prints:016x}", row.id);
+    let id = row.id;
+    println!("{id} {mode} {count} of {runs} from {begin} {broken:?} ({each:.1?}) {prints:016x}");
 }
 
 #[test]
