@@ -108,7 +108,7 @@ fn m34() -> Row {
             "the original's supervisor never registered again; here both have steersman's, which \
              does",
         ),
-        repaired: repaired(restart()).holds(
+        repaired: repaired(restart()).holds_in_time(
             "{ name: 'registered again', longerThan: '60s', never: \
              'database mysql is converged and \
              count(service mysql-primary is passing) == 0' }",

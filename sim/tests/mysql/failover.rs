@@ -247,7 +247,7 @@ fn m19() -> Row {
             "M19",
             "The lock is renewed, and the database is broken",
             Original::Breaks(old, 2),
-            repaired(vec![deed(T0, PRIMARY, &breaks(200))]).holds(
+            repaired(vec![deed(T0, PRIMARY, &breaks(200))]).holds_in_time(
                 "{ name: 'somebody writes', longerThan: '100s', \
                  never: 'every database mysql is joined and no database mysql is primary' }",
             ),
