@@ -327,8 +327,8 @@ fn lock_word(lock: &LockState, now: Time) -> u64 {
     hash = mix(hash, guard.map_or(0, |until| 1 + ahead(until, now)));
     hash = mix(hash ^ mix(*floor, *highest), mix(*index, *token ^ proof.rotate_left(32)));
     let Some(seen) = seen else { return hash };
-    let marks = u64::from(seen.is_released) | u64::from(seen.is_foreign) << 1;
-    mix(mix(mix(hash, text(&seen.session)), seen.floor), seen.modified << 2 | marks)
+    hash = mix(mix(hash, text(&seen.session)), seen.floor ^ seen.created.rotate_left(32));
+    mix(hash, seen.modified << 1 | u64::from(seen.is_released))
 }
 
 #[cfg(test)]

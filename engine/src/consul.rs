@@ -294,6 +294,12 @@ pub struct Entry {
     pub modified: u64,
     /// The number that clients may keep with it.
     pub flags: u64,
+    /// How often it was acquired since it was last written otherwise; zero after a plain write.
+    #[serde(default)]
+    pub acquired: u64,
+    /// When it was created, as an index: later than before when it was deleted in between.
+    #[serde(default)]
+    pub created: u64,
     /// The session that holds it.
     pub session: Option<Box<str>>,
 }

@@ -329,14 +329,16 @@ defects! {
     AcquiredWhateverItIs,
     /// A grant to a session that is gone begins a term.
     DeadGrantCounts,
-    /// A key that somebody else wrote is no reason for a quiet time.
-    ForeignWriteIsContinued,
+    /// A key that was deleted and written again counts as the one that it was before.
+    DeletedKeyIsContinued,
     /// A term whose session is gone goes on with another session.
     SecondSession,
     /// An answered renewal counts as a reading that shows the key as one's own.
     RenewalCountsAsReading,
     /// A reading shows how the key is when it is answered.
     ReadingAgeFromTheAnswer,
+    /// A key that was written plainly, with the flags of a release, counts as released.
+    RestoredKeyBelieved,
     /// What a session holds that Consul says it does not know is not given back.
     UnknownSessionForgotten,
     /// A lock that could not be given back is not given back again.

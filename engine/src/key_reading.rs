@@ -64,8 +64,8 @@ impl Engine {
 
     pub(crate) fn on_key_read(&mut self, lock: LockId, index: u64, entries: Vec<Entry>) {
         self.note_catalog_works();
-        let is_blind = self.planted(Defect::ForeignWriteIsContinued);
         let is_deaf = self.planted(Defect::SessionLossIgnored);
+        let is_credulous = self.planted(Defect::RestoredKeyBelieved);
         let now = self.now.mono;
         let is_trusting = self.planted(Defect::ContinuityAssumed);
         let Some(state) = self.lock_mut(lock) else { return };
@@ -74,24 +74,21 @@ impl Engine {
         let before = state.seen.take();
         let holder = entry.as_ref().and_then(|entry| entry.session.clone());
         let modified = entry.as_ref().map_or(0, |entry| entry.modified);
-        let mark = entry.as_ref().map(|entry| entry.flags & !limits::FLOOR_MASK);
-        let is_released = mark == Some(limits::RELEASED_FLAG);
-        let is_foreign = mark.is_some() && !is_released && mark != Some(limits::HELD_FLAG);
         let floor = entry.as_ref().map_or(0, floor_of);
+        let token = floor.saturating_add(modified);
+        // A mark that is older than what is known comes from a memory of before.
+        let is_released = entry.as_ref().is_some_and(|entry| is_released(entry, is_credulous));
+        let is_released = is_released && token >= state.highest;
         // Also what a stranger wrote over: that is the token which jobs here are told.
-        if mark.is_some() {
-            state.highest = state.highest.max(floor.saturating_add(modified));
-        }
-        let session = holder.clone();
-        state.seen = Some(Seen { session, modified, is_released, is_foreign, floor });
+        state.highest = state.highest.max(token);
+        let (session, created) = (holder.clone(), entry.as_ref().map_or(0, |entry| entry.created));
+        state.seen = Some(Seen { session, modified, created, is_released, floor });
         let is_ours = holder.is_some() && holder == state.session;
         let is_old = state.is_too_old_at(now);
         let is_due = core::mem::take(&mut state.is_due);
-        // A free key that a stranger has written where a supervisor held it may have been deleted.
-        let is_new =
-            is_foreign && holder.is_none() && !before.as_ref().is_some_and(|it| it.is_foreign);
-        if entry.is_none() && !is_trusting || is_new && !is_blind {
-            // Deleted, or never there: who held it may still be at work, and nothing bars the key.
+        if entry.is_none() && !is_trusting || index < state.proof {
+            // Deleted, or never there, or forgotten: who held it may still be at work, and nothing
+            // bars the key.
             state.proof = 0;
         } else if holder.is_some() && !is_ours {
             state.proof = state.proof.max(modified);
@@ -146,6 +143,13 @@ impl Engine {
         let key = session.bytes().fold(5 << 60, |key, byte| mix(key, u64::from(byte)));
         Duration::from_nanos(random::below(seed, key, limits::HERD_SPREAD_NS))
     }
+}
+
+/// Tells whether a holder gave the key back in order. The flags alone do not say so: a plain write
+/// may have brought them back from a backup.
+fn is_released(entry: &Entry, is_credulous: bool) -> bool {
+    let mark = entry.flags & !limits::FLOOR_MASK;
+    mark == limits::RELEASED_FLAG && (entry.acquired > 0 || is_credulous)
 }
 
 /// What is added to the index of an entry to make a token.

@@ -50,10 +50,10 @@ pub(crate) enum SessionFlight {
 pub(crate) struct Seen {
     pub(crate) session: Option<Box<str>>,
     pub(crate) modified: u64,
-    pub(crate) is_released: bool,
-    /// Whether it was written by something that is not a supervisor.
+    /// When it was created.
     #[serde(default)]
-    pub(crate) is_foreign: bool,
+    pub(crate) created: u64,
+    pub(crate) is_released: bool,
     /// What is added to its index to make a token.
     #[serde(default)]
     pub(crate) floor: u64,
@@ -225,10 +225,16 @@ impl LockState {
 
     /// How long a new holder keeps quiet (inequality I3): not at all when it can see that Consul
     /// remembers the holder before, else as long as that holder may still be at work.
-    pub(crate) fn quiet_time(&self) -> Duration {
+    ///
+    /// It remembers when the key has been there ever since that holder was seen: nobody has deleted
+    /// it, whoever may have written it, so the holder's session has ended and barred it.
+    pub(crate) fn quiet_time(&self, is_blind: bool) -> Duration {
         let seen = self.seen.as_ref();
         let is_handed_over = seen.is_some_and(|seen| seen.is_released);
-        let is_continued = self.proof > 0 && seen.is_some_and(|seen| seen.modified > self.proof);
+        let is_continued = self.proof > 0
+            && seen.is_some_and(|seen| {
+                seen.modified > self.proof && (seen.created <= self.proof || is_blind)
+            });
         match self.spec.takeover {
             Takeover::After(quiet) => quiet,
             Takeover::Auto if is_handed_over || is_continued => Duration::ZERO,

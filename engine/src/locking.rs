@@ -122,6 +122,7 @@ impl Engine {
         let now = self.now.mono;
         let is_blind = self.planted(Defect::AcquiredWhateverItIs);
         let is_forgetful = self.planted(Defect::TokensCountAnew);
+        let is_trusting = self.planted(Defect::DeletedKeyIsContinued);
         let Some(state) = self.lock_mut(lock) else { return };
         let Some(session) = state.session.clone() else { return };
         if state.key_flight.is_some() || state.standing != Standing::Candidate {
@@ -133,7 +134,7 @@ impl Engine {
         let value = state.spec.value.clone().unwrap_or_default();
         let modified = (!is_blind).then(|| state.seen.as_ref().map_or(0, |seen| seen.modified));
         // An earlier try whose answer is open may still be granted, on what was read before it.
-        state.quiet = state.quiet.max(state.quiet_time());
+        state.quiet = state.quiet.max(state.quiet_time(is_trusting));
         let key = state.spec.key.clone();
         let floor = if is_forgetful { 0 } else { state.next_floor() };
         state.floor = floor;

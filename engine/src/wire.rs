@@ -282,9 +282,13 @@ struct KeyEntry {
     #[serde(default)]
     value: Option<Box<str>>,
     #[serde(default)]
+    create_index: u64,
+    #[serde(default)]
     modify_index: u64,
     #[serde(default)]
     flags: u64,
+    #[serde(default)]
+    lock_index: u64,
     #[serde(default)]
     session: Option<Box<str>>,
 }
@@ -296,6 +300,8 @@ fn entries_of(body: &[u8]) -> Option<Vec<Entry>> {
         value: entry.value.unwrap_or_default(),
         modified: entry.modify_index,
         flags: entry.flags,
+        acquired: entry.lock_index,
+        created: entry.create_index,
         session: entry.session,
     };
     Some(entries.into_iter().map(convert).collect())

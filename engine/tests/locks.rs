@@ -225,6 +225,8 @@ fn entry(session: Option<&str>, modified: u64, flags: u64) -> Entry {
         value: "YQ==".into(),
         modified,
         flags,
+        acquired: u64::from(flags != 0),
+        created: 50,
         session: session.map(Into::into),
     }
 }
@@ -372,15 +374,56 @@ fn holder_whose_reading_of_the_key_failed_reads_it_again() {
 }
 
 #[test]
-fn key_that_a_stranger_wrote_is_no_proof_that_consul_remembers() {
+fn key_that_was_deleted_and_written_anew_is_no_proof_that_consul_remembers() {
     let mut bench = Bench::new(config());
     bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
     bench.read(Some(entry(Some(OTHERS), 60, HELD_FLAG)));
-    // Deleted and written anew before it was looked at.
+    // Deleted and written anew before it was looked at, and perhaps not for the first time.
+    let anew = Entry { created: 70, ..entry(None, 70, 0) };
+    bench.read(Some(entry(Some(OTHERS), 61, 0)));
+    bench.read(Some(anew.clone()));
+    bench.read(Some(anew));
+    bench.expect("Acquire", granted());
+    assert_eq!(bench.standing().0, StandingWord::Quiet);
+}
+
+#[test]
+fn key_that_a_stranger_wrote_and_nobody_deleted_is_continued() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(Some(entry(Some(OTHERS), 60, HELD_FLAG)));
+    // Written and let go of before it was looked at: the lock delay has barred it.
     bench.read(Some(entry(None, 70, 0)));
     bench.read(Some(entry(None, 70, 0)));
     bench.expect("Acquire", granted());
+    assert_eq!(bench.standing().0, StandingWord::Leading);
+}
+
+/// A snapshot of Consul brings back a key that was given back long ago.
+#[test]
+fn release_that_is_older_than_what_is_known_is_no_hand_over() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(Some(entry(Some(OTHERS), 70, HELD_FLAG)));
+    bench.read(Some(entry(None, 60, RELEASED_FLAG)));
+    bench.read(Some(entry(None, 60, RELEASED_FLAG)));
+    bench.expect("Acquire", granted());
     assert_eq!(bench.standing().0, StandingWord::Quiet);
+}
+
+/// An operator deletes the key and writes it again as it was in a backup.
+#[test]
+fn key_with_the_flags_of_a_backup_is_no_proof_of_anything() {
+    for flags in [RELEASED_FLAG, HELD_FLAG] {
+        let mut bench = Bench::new(config());
+        bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+        bench.read(Some(entry(Some(OTHERS), 60, HELD_FLAG)));
+        let restored = Entry { acquired: 0, created: 70, ..entry(None, 70, flags) };
+        bench.read(Some(restored.clone()));
+        bench.read(Some(restored));
+        bench.expect("Acquire", granted());
+        assert_eq!(bench.standing().0, StandingWord::Quiet);
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub struct LockInTicks<'a> {
     /// The session that was last seen to hold the key.
     pub seen: Option<&'a str>,
     /// Indexes, of which only the order counts; zero is none.
-    pub indexes: [u64; 4],
+    pub indexes: [u64; 5],
     /// Whether its jobs may run.
     pub is_leading: bool,
     /// The hash of everything else.
@@ -96,6 +96,7 @@ impl Engine {
             indexes: [
                 state.index,
                 only(is_standing, seen.map_or(0, |seen| seen.modified)),
+                only(is_standing, seen.map_or(0, |seen| seen.created)),
                 only(state.standing == Standing::Quiet, state.token),
                 // The end of a term forgets it.
                 only(is_standing, state.proof),
@@ -188,7 +189,6 @@ fn flags_of(lock: &LockState) -> u64 {
         | u64::from(lock.awaits_keeper) << 20
         | u64::from(lock.seen.is_some()) << 17
         | u64::from(lock.seen.as_ref().is_some_and(|seen| seen.is_released)) << 18
-        | u64::from(lock.seen.as_ref().is_some_and(|seen| seen.is_foreign)) << 21
         | u64::from(lock.is_to_release) << 22
         | u64::from(lock.losses.min(losses_told_apart(lock.spec.hold_off))) << 24
 }

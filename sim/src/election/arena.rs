@@ -59,6 +59,8 @@ pub enum Choice {
     Put,
     /// An operator deletes the key.
     Delete,
+    /// An operator deletes the key and writes it from a backup.
+    Restore,
     /// Consul forgets everything; its index goes on, or not.
     Forget(bool),
 }
@@ -215,6 +217,10 @@ impl Arena {
             }
             Choice::Delete => {
                 self.consul.delete();
+                self.wake_readers();
+            }
+            Choice::Restore => {
+                self.consul.restore();
                 self.wake_readers();
             }
             Choice::Forget(counts_on) => {

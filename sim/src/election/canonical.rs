@@ -7,7 +7,7 @@ use steersman_engine::id::LockId;
 use crate::random::mix;
 
 use super::arena::{Arena, Straggler};
-use super::consul::{Answer, Ask, Mark, NOBODY, SessionId};
+use super::consul::{Answer, Ask, Entry, Mark, NOBODY, SessionId};
 use super::node::{Cut, Flight, Node, Power, Process, Stage, Told, session_of};
 
 /// The place of every node, of every session and of every index in the hash.
@@ -67,11 +67,12 @@ impl Arena {
         let stragglers = self.stragglers.iter().map(|straggler| word(straggler, &mut names));
         hash = mix(hash ^ stragglers.fold(0, |sum: u64, word| sum.wrapping_add(mix(word))));
         let entry = self.consul.entry.map_or(0, |entry| {
-            1 + mark_word(entry.mark)
+            1 + mark_word(entry)
                 + (names.index(entry.modified) << 8)
                 + (names.session(entry.session) << 32)
         });
         hash = mix(hash ^ entry);
+        hash = mix(hash ^ names.index(self.consul.entry.map_or(0, |entry| entry.created)));
         hash = mix(hash ^ self.consul.barred_until.saturating_sub(self.now));
         hash = mix(hash ^ names.index(self.consul.index) ^ names.index(self.consul.changed) << 32);
         hash = mix(hash ^ names.index(self.newest.0));
@@ -145,7 +146,9 @@ impl Arena {
     }
 
     fn collect_indexes(&self, nodes: &[Known<'_>], into: &mut Vec<u64>) {
-        let entry = self.consul.entry.map_or(0, |entry| entry.modified);
+        let (entry, created) =
+            self.consul.entry.map_or((0, 0), |entry| (entry.modified, entry.created));
+        into.push(created);
         into.extend(self.stragglers.iter().map(|straggler| index_of(straggler.ask)));
         into.extend([entry, self.consul.index, self.consul.changed, self.newest.0]);
         for known in nodes {
@@ -178,15 +181,16 @@ const fn index_of(ask: Ask) -> u64 {
     }
 }
 
-fn indexes_of(flight: &Flight) -> (u64, [u64; 2]) {
+fn indexes_of(flight: &Flight) -> (u64, [u64; 3]) {
     let is_open = matches!(flight.stage, Stage::Asked { .. } | Stage::Parked { .. });
     let asked = if is_open { index_of(flight.ask) } else { 0 };
     let answered = match flight.stage {
-        Stage::Answered { answer: Answer::Acquired(token), .. } => [token.unwrap_or(0), 0],
+        Stage::Answered { answer: Answer::Acquired(token), .. } => [token.unwrap_or(0), 0, 0],
         Stage::Answered { answer: Answer::Entry { index, entry }, .. } => {
-            [index, entry.map_or(0, |entry| entry.modified)]
+            let (modified, created) = entry.map_or((0, 0), |entry| (entry.modified, entry.created));
+            [index, modified, created]
         }
-        _ => [0, 0],
+        _ => [0, 0, 0],
     };
     (asked, answered)
 }
@@ -208,10 +212,11 @@ fn node_word(known: &Known<'_>, names: &mut Names) -> u64 {
             Stage::Asked { .. } | Stage::Parked { .. } => ask_word(flight.ask, names),
             Stage::Answered { .. } | Stage::Lost => 0,
         };
-        let (read_from, [index, modified]) = indexes_of(&flight);
+        let (read_from, [index, modified, created]) = indexes_of(&flight);
         hash = mix(hash ^ asked ^ names.index(read_from) << 40);
         if let Stage::Answered { answer, .. } = flight.stage {
-            hash = mix(hash ^ names.index(index) ^ names.index(modified) << 16);
+            let modified = names.index(modified) << 16;
+            hash = mix(hash ^ names.index(index) ^ modified ^ names.index(created) << 24);
             hash = mix(hash ^ answer_word(answer, names) << 32);
         }
     }
@@ -240,15 +245,16 @@ fn answer_word(answer: Answer, names: &mut Names) -> u64 {
         Answer::Refused => 5,
         Answer::Entry { index: _, entry: None } => 6,
         Answer::Entry { index: _, entry: Some(entry) } => {
-            7 | mark_word(entry.mark) << 4 | names.session(entry.session) << 8
+            7 | mark_word(entry) << 4 | names.session(entry.session) << 8
         }
     }
 }
 
-const fn mark_word(mark: Mark) -> u64 {
-    match mark {
+const fn mark_word(entry: Entry) -> u64 {
+    let mark = match entry.mark {
         Mark::Held => 1,
         Mark::Released => 2,
         Mark::Foreign => 3,
-    }
+    };
+    mark | (entry.is_plain as u64) << 2
 }

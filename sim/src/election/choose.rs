@@ -103,6 +103,7 @@ impl Arena {
             Choice::Destroy => Some(Trouble::Destroy),
             Choice::Put => Some(Trouble::Put),
             Choice::Delete => Some(Trouble::Delete),
+            Choice::Restore => Some(Trouble::Restore),
             Choice::Forget(false) => Some(Trouble::ForgetAll),
             Choice::Forget(true) => Some(Trouble::ForgetButIndex),
         }
@@ -218,6 +219,7 @@ impl Arena {
         if self.consul.entry.is_some() {
             self.offer(Choice::Delete, into);
         }
+        self.offer(Choice::Restore, into);
         self.offer(Choice::Forget(false), into);
         self.offer(Choice::Forget(true), into);
     }

@@ -22,12 +22,16 @@ pub(super) enum Mark {
 /// The key's entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
+    /// When it was created.
+    pub(super) created: u64,
     /// When it was last changed.
     pub(super) modified: u64,
     /// Who holds it.
     pub(super) session: SessionId,
     /// What it bears.
     pub(super) mark: Mark,
+    /// Whether it was written by a stranger since it was last acquired anew (`LockIndex` is zero).
+    pub(super) is_plain: bool,
 }
 
 /// A session that lives.
@@ -143,7 +147,7 @@ impl Consul {
             Ask::Acquire(id, modified) => self.acquire(id, modified, now),
             Ask::Release(id) => {
                 if self.holder() == id && id != NOBODY {
-                    self.write(NOBODY, Mark::Released);
+                    self.write(NOBODY, Mark::Released, self.is_plain());
                 }
                 Answer::Done
             }
@@ -162,14 +166,16 @@ impl Consul {
         if holder != id && (holder != NOBODY || now < self.barred_until) {
             return Answer::Acquired(None);
         }
-        Answer::Acquired(Some(self.write(id, Mark::Held)))
+        // Its holder may acquire it again: that counts for nothing.
+        let is_plain = holder == id && self.is_plain();
+        Answer::Acquired(Some(self.write(id, Mark::Held, is_plain)))
     }
 
     /// Ends a session otherwise than by its owner's release: the key it holds is free, and barred.
     pub(super) fn invalidate(&mut self, id: SessionId, now: u64) {
         if self.holder() == id && id != NOBODY {
             let mark = self.entry.map_or(Mark::Held, |entry| entry.mark);
-            self.write(NOBODY, mark);
+            self.write(NOBODY, mark, self.is_plain());
             self.barred_until = self.barred_until.max(now + self.lock_delay);
         }
         self.sessions.retain(|session| session.id != id);
@@ -177,7 +183,13 @@ impl Consul {
 
     /// An operator writes to the key: its holder stays.
     pub(super) fn put(&mut self) {
-        self.write(self.holder(), Mark::Foreign);
+        self.write(self.holder(), Mark::Foreign, true);
+    }
+
+    /// An operator deletes the key and writes it again as it once was, given back in order.
+    pub(super) fn restore(&mut self) {
+        self.delete();
+        self.write(NOBODY, Mark::Released, true);
     }
 
     /// An operator deletes the key: its session stays, and nothing bars the key.
@@ -201,10 +213,15 @@ impl Consul {
         self.entry.map_or(NOBODY, |entry| entry.session)
     }
 
-    fn write(&mut self, session: SessionId, mark: Mark) -> u64 {
+    fn is_plain(&self) -> bool {
+        self.entry.is_some_and(|entry| entry.is_plain)
+    }
+
+    fn write(&mut self, session: SessionId, mark: Mark, is_plain: bool) -> u64 {
         self.index += 1;
         self.changed = self.index;
-        self.entry = Some(Entry { modified: self.index, session, mark });
+        let created = self.entry.map_or(self.index, |entry| entry.created);
+        self.entry = Some(Entry { created, modified: self.index, session, mark, is_plain });
         self.index
     }
 

@@ -350,6 +350,8 @@ fn entry_of(entry: &Entry) -> steersman_engine::consul::Entry {
             Mark::Released => limits::RELEASED_FLAG,
             Mark::Foreign => 0,
         },
+        acquired: u64::from(!entry.is_plain),
+        created: entry.created,
         session: (entry.session != NOBODY).then(|| entry.session.to_string().into()),
     }
 }

@@ -74,6 +74,8 @@ pub enum Trouble {
     Put,
     /// An operator deletes the key.
     Delete,
+    /// An operator deletes the key and writes it again as it was in a backup.
+    Restore,
     /// Consul forgets everything and counts from one again.
     ForgetAll,
     /// Consul forgets everything and counts on above what it has forgotten.
@@ -83,7 +85,7 @@ pub enum Trouble {
 }
 
 /// Every kind of trouble.
-pub const TROUBLES: [Trouble; 14] = [
+pub const TROUBLES: [Trouble; 15] = [
     Trouble::Loss,
     Trouble::Delay,
     Trouble::Late,
@@ -95,6 +97,7 @@ pub const TROUBLES: [Trouble; 14] = [
     Trouble::Destroy,
     Trouble::Put,
     Trouble::Delete,
+    Trouble::Restore,
     Trouble::ForgetAll,
     Trouble::ForgetButIndex,
     Trouble::Exit,

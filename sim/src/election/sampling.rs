@@ -292,6 +292,8 @@ impl Holder {
             value: Box::default(),
             modified,
             flags,
+            acquired: 1,
+            created: 7,
             session: session.map(Box::from),
         };
         let entries = match (self.has_asked, self.flags) {

@@ -209,8 +209,9 @@ const SEEN_BY: &[(Defect, &str)] = &[
 const SEEN_BY_SEARCH: &[Defect] = &[
     Defect::AcquiredWhateverItIs,
     Defect::DeadGrantCounts,
-    Defect::ForeignWriteIsContinued,
+    Defect::DeletedKeyIsContinued,
     Defect::SecondSession,
+    Defect::RestoredKeyBelieved,
 ];
 
 fn scenarios() -> impl Iterator<Item = Scenario> {
