@@ -290,6 +290,7 @@ fn lock_word(lock: &LockState, now: Time) -> u64 {
         highest,
         proof,
         quiet,
+        quiet_asked,
         attempt,
         losses,
         led_since,
@@ -317,6 +318,7 @@ fn lock_word(lock: &LockState, now: Time) -> u64 {
         | u64::from(*awaits_keeper) << 42
         | u64::from(!quiet.is_zero()) << 43
         | u64::from(*is_to_release) << 44
+        | u64::from(!quiet_asked.is_zero()) << 45
         | u64::from((*attempt).min(STEPS_TOLD_APART)) << 16
         | u64::from((*losses).min(STEPS_TOLD_APART)) << 24;
     let oldest = coarse(nanos((spec.ttl * SESSION_LIVES).max(spec.hold_off)));

@@ -337,6 +337,8 @@ defects! {
     RenewalCountsAsReading,
     /// A reading shows how the key is when it is answered.
     ReadingAgeFromTheAnswer,
+    /// When a try is refused, no earlier one was granted.
+    RefusalBelieved,
     /// A key that was written plainly, with the flags of a release, counts as released.
     RestoredKeyBelieved,
     /// What a session holds that Consul says it does not know is not given back.

@@ -92,6 +92,8 @@ impl Engine {
             state.proof = 0;
         } else if holder.is_some() && !is_ours {
             state.proof = state.proof.max(modified);
+            // What was asked for before is stale.
+            state.quiet = Duration::ZERO;
         }
         let was_held = before.as_ref().is_some_and(|seen| seen.session.is_some());
         let is_other = holder.is_some()
@@ -103,6 +105,7 @@ impl Engine {
         let standing = self.lock_state(lock).map(|state| state.standing);
         if is_ours {
             self.on_shown(lock);
+            self.learn_grant(lock);
         }
         match standing {
             Some(Standing::Candidate) if is_ours && is_old => self.stand_later(lock),
@@ -121,6 +124,15 @@ impl Engine {
             Some(Standing::Quiet | Standing::Leading) => self.demote(lock, LossReason::KeyGone),
             Some(Standing::Idle) => self.read_on(lock),
             Some(Standing::Demoting | Standing::Vacating) | None => {}
+        }
+    }
+
+    /// A grant that is learned by reading is of any try: what that one had read is not known.
+    fn learn_grant(&mut self, lock: LockId) {
+        let is_believed = self.planted(Defect::RefusalBelieved);
+        let state = self.lock_mut(lock).filter(|it| it.standing == Standing::Candidate);
+        if let Some(state) = state.filter(|_| !is_believed) {
+            state.quiet = state.longest_quiet_time();
         }
     }
 

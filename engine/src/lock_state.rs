@@ -126,9 +126,13 @@ pub(crate) struct LockState {
     pub(crate) highest: u64,
     /// The highest index at which another holder was seen: proof that the catalog remembers.
     pub(crate) proof: u64,
-    /// How long to keep quiet if what was asked for is granted; none once that has been kept.
+    /// How long to keep quiet if anything is granted that was asked for since somebody else was
+    /// seen to hold the key; none once that has been kept.
     #[serde(default)]
     pub(crate) quiet: Duration,
+    /// The same for what was asked for last.
+    #[serde(default)]
+    pub(crate) quiet_asked: Duration,
     pub(crate) attempt: u32,
     /// Terms in a row that were lost.
     pub(crate) losses: u32,
@@ -184,6 +188,7 @@ impl LockState {
             highest: 0,
             proof: 0,
             quiet: Duration::ZERO,
+            quiet_asked: Duration::ZERO,
             attempt: 0,
             losses: 0,
             led_since: Time(0),
@@ -236,8 +241,15 @@ impl LockState {
                 seen.modified > self.proof && (seen.created <= self.proof || is_blind)
             });
         match self.spec.takeover {
-            Takeover::After(quiet) => quiet,
             Takeover::Auto if is_handed_over || is_continued => Duration::ZERO,
+            Takeover::Auto | Takeover::After(_) => self.longest_quiet_time(),
+        }
+    }
+
+    /// How long one keeps quiet that can see nothing.
+    pub(crate) fn longest_quiet_time(&self) -> Duration {
+        match self.spec.takeover {
+            Takeover::After(quiet) => quiet,
             Takeover::Auto => longest_old_term(&self.spec),
         }
     }
@@ -297,6 +309,7 @@ impl LockState {
             | u64::from(self.awaits_keeper) << 19
             | u64::from(!self.quiet.is_zero()) << 20
             | u64::from(self.is_to_release) << 21
+            | u64::from(!self.quiet_asked.is_zero()) << 22
             | u64::from(lock.0) << 48;
         let mut hash = mix(flags, self.confirmed.0);
         hash = mix(hash, self.sent.0 ^ self.led_since.0.rotate_left(32));

@@ -133,8 +133,8 @@ impl Engine {
         }
         let value = state.spec.value.clone().unwrap_or_default();
         let modified = (!is_blind).then(|| state.seen.as_ref().map_or(0, |seen| seen.modified));
-        // An earlier try whose answer is open may still be granted, on what was read before it.
-        state.quiet = state.quiet.max(state.quiet_time(is_trusting));
+        state.quiet_asked = state.quiet_time(is_trusting);
+        state.quiet = state.quiet.max(state.quiet_asked);
         let key = state.spec.key.clone();
         let floor = if is_forgetful { 0 } else { state.next_floor() };
         state.floor = floor;
@@ -333,7 +333,7 @@ impl Engine {
                 self.on_key_read(lock, index, entries);
             }
             (KeyFlight::Acquire, ConsulReply::Acquired { token: Some(token) }) => {
-                self.on_acquired(lock, token);
+                self.on_granted(lock, token);
             }
             (KeyFlight::Acquire, ConsulReply::Acquired { token: None }) => self.on_refused(lock),
             (KeyFlight::Release, ConsulReply::Done) => self.on_key_released(lock),
@@ -350,8 +350,18 @@ impl Engine {
         self.settle_lock(lock);
     }
 
-    fn on_refused(&mut self, lock: LockId) {
+    /// What was asked for last is granted, as the key was read just before.
+    fn on_granted(&mut self, lock: LockId, index: u64) {
         if let Some(state) = self.lock_mut(lock) {
+            state.quiet = state.quiet_asked;
+        }
+        self.on_acquired(lock, index);
+    }
+
+    /// An earlier try may be the reason, or this one, carried out twice: the key may be one's own.
+    fn on_refused(&mut self, lock: LockId) {
+        let is_believed = self.planted(Defect::RefusalBelieved);
+        if let Some(state) = self.lock_mut(lock).filter(|_| is_believed) {
             state.quiet = Duration::ZERO;
         }
         self.stand_later(lock);

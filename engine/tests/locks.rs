@@ -449,6 +449,34 @@ fn grant_that_was_learned_by_reading_has_the_quiet_time_of_when_it_was_asked_for
     assert_eq!(bench.standing().0, StandingWord::Quiet);
 }
 
+/// Found by three supervisors under random troubles: a request that was carried out twice.
+#[test]
+fn grant_of_a_try_that_was_refused_has_its_quiet_time() {
+    for first in [refused(), ConsulReply::Failed(ConsulFailure::Unreachable("late".into()))] {
+        let mut bench = Bench::new(config());
+        bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+        bench.read(None);
+        bench.expect("Acquire", first);
+        bench.read(None);
+        bench.expect("Acquire", refused());
+        bench.read(Some(entry(Some(MINE), 76, HELD_FLAG)));
+        assert_eq!(bench.standing().0, StandingWord::Quiet);
+    }
+}
+
+#[test]
+fn refused_try_makes_no_later_grant_quiet() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(None);
+    bench.expect("Acquire", refused());
+    bench.read(Some(entry(Some(OTHERS), 60, HELD_FLAG)));
+    bench.read(Some(entry(None, 70, RELEASED_FLAG)));
+    bench.read(Some(entry(None, 70, RELEASED_FLAG)));
+    bench.expect("Acquire", granted());
+    assert_eq!(bench.standing().0, StandingWord::Leading);
+}
+
 #[test]
 fn grant_to_a_session_that_has_gone_begins_no_term() {
     let mut bench = Bench::new(config());

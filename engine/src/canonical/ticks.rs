@@ -13,7 +13,7 @@ use super::{STEPS_TOLD_APART, nanos};
 use crate::engine::{Engine, Stage};
 use crate::id::LockId;
 use crate::limits::{HOLD_OFF_MAX, SESSION_LIVES};
-use crate::lock_state::{LockState, Standing};
+use crate::lock_state::{KeyFlight, LockState, Standing};
 use crate::random::mix;
 use crate::time::Time;
 use crate::timers::Due;
@@ -140,6 +140,7 @@ fn word_in_ticks(lock: &LockState, ruler: Ruler) -> u64 {
         highest: _,
         proof: _,
         quiet,
+        quiet_asked,
         attempt: _,
         losses: _,
         led_since,
@@ -171,9 +172,11 @@ fn word_in_ticks(lock: &LockState, ruler: Ruler) -> u64 {
     let led = if is_leading { ruler.ago(*led_since, spec.hold_off) } else { 0 };
     let left = if is_vacating { ruler.ago(*left, HOLD_OFF_MAX) } else { 0 };
     let quiet = nanos(*quiet).div_ceil(ruler.tick);
+    let is_asking = *key_flight == Some(KeyFlight::Acquire);
+    let quiet_asked = if is_asking { nanos(*quiet_asked).div_ceil(ruler.tick) } else { 0 };
     let guard = guard.map_or(0, |until| 1 + ruler.ahead(until));
     let hash = mix(flags ^ quiet << 32 ^ guard << 48, confirmed | sent << 20 | led << 40);
-    mix(hash, shown | asked << 20 | left << 40)
+    mix(hash, shown | asked << 16 | left << 32 | quiet_asked << 48)
 }
 
 fn flags_of(lock: &LockState) -> u64 {

@@ -87,7 +87,8 @@ impl Case {
 }
 
 use Trouble::{
-    Crash, Cut, Delay, Delete, Destroy, ForgetAll, ForgetButIndex, Loss, Pause, Put, Restore, Stop,
+    Crash, Cut, Delay, Delete, Destroy, ForgetAll, ForgetButIndex, Late, Loss, Pause, Put, Restore,
+    Stop,
 };
 
 /// Each inequality met exactly, and then missed by a tick: the first of a pair has no breach, the
@@ -135,6 +136,7 @@ pub const DEFECTS: &[(Defect, Case)] = &[
     (Defect::QuietHandedOver, Case::of("", &[ForgetAll, Cut, Stop], 3)),
     (Defect::ContinuityAssumed, Case::of("", &[Delete], 1)),
     (Defect::DeletedKeyIsContinued, Case::of("", &[ForgetButIndex, Put], 2)),
+    (Defect::RefusalBelieved, Case::ordered("", &[Cut, Delay, ForgetAll, Late], 3)),
     (Defect::RestoredKeyBelieved, Case::of("", &[Restore], 1)),
     (Defect::SecondSession, Case::of("", &[Destroy], 1)),
     (Defect::StopWithIgnored, Case { has_bound_job: true, ..Case::of("", &[Destroy], 1) }),

@@ -57,12 +57,11 @@ fn found(defect: Defect, case: &Case) -> Option<(usize, Duration)> {
     (!found.verdicts.is_empty()).then(|| (found.states, began.elapsed()))
 }
 
-/// What no scenario sees.
+/// What no scenario sees; that a grant counts whose session has gone is left to the engine's tests.
 #[test]
 fn defects_that_no_scenario_sees_are_found() {
     let wanted = [
         Defect::AcquiredWhateverItIs,
-        Defect::DeadGrantCounts,
         Defect::DeletedKeyIsContinued,
         Defect::SecondSession,
         Defect::RestoredKeyBelieved,

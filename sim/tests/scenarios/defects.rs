@@ -212,6 +212,7 @@ const SEEN_BY_SEARCH: &[Defect] = &[
     Defect::DeletedKeyIsContinued,
     Defect::SecondSession,
     Defect::RestoredKeyBelieved,
+    Defect::RefusalBelieved,
 ];
 
 fn scenarios() -> impl Iterator<Item = Scenario> {
