@@ -39,6 +39,8 @@ impl Cluster {
                 command.arg(format!("-{name}-port={port}"));
             }
             command.arg("-hcl=performance { raft_multiplier = 1 }");
+            // Who begins before the others are there would try again after 30 s only.
+            command.arg("-retry-interval=1s");
             for other in 2..=4u8 {
                 command.arg(format!("-retry-join=127.0.0.{other}:{}", ports[2]));
             }
