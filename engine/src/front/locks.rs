@@ -76,9 +76,9 @@ pub(crate) fn lock(node: &Node, index: usize, problems: &mut Problems) -> Option
         give_up_after: fields.duration("giveUpAfter", problems).map(|at| at.value),
         token_file: boxed(fields.text("tokenFile", problems)),
         keeper: match fields.word("keeper", problems).map(|at| at.value) {
+            Some("off") => Keeping::Off,
             Some("required") => Keeping::Required,
-            Some("auto") => Keeping::Auto,
-            Some(_) | None => Keeping::Off,
+            Some(_) | None => Keeping::Auto,
         },
     };
     Some(LockDraft { lock, name, key, healthy })

@@ -368,10 +368,11 @@ impl World {
         };
         let is_open = self.stage.as_deref().is_some_and(|stage| stage.is_open(&own, target));
         let node = &self.nodes[usize::from(place)];
-        if is_open && node.frozen.is_none() && node.exit.is_none() {
-            let outcome = self.operate(call.node, NodeId(place), asked);
-            self.reply(call, outcome, AT_HOME);
+        if !is_open || node.exit.is_some() || self.is_held(NodeId(place), Cue::Reaches(call)) {
+            return;
         }
+        let outcome = self.operate(call.node, NodeId(place), asked);
+        self.reply(call, outcome, AT_HOME);
     }
 
     /// Consul has answered a program; tells whether it was one.

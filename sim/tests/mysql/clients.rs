@@ -211,7 +211,8 @@ fn m50() -> Row {
             .later(&["db-2", "db-3"])
             .with(own.0, own.1)
             .holds_in_time(stays)
-            .settles(500),
+            .settles(500)
+            .holds_off(300),
         rule: "a slow check is no lost term; `healthGrace` and `holdOff` hold back the next one",
         leaders: 0,
         is_overlong: false,

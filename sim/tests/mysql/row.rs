@@ -60,6 +60,9 @@ pub(crate) struct Case {
     pub(crate) in_time: &'static str,
     /// How long a run goes on after the last deed.
     pub(crate) settle: u64,
+    /// How long nobody may ask for the lock, in seconds, because every member has lost terms of
+    /// its own when somebody was held up for longer than was declared.
+    pub(crate) holds_off: u64,
 }
 
 /// What the original does.
@@ -100,14 +103,13 @@ pub(crate) fn original(deeds: Vec<Scripted>, properties: &'static str) -> Case {
         properties,
         in_time: "",
         settle: 300,
+        holds_off: 0,
     }
 }
 
 /// A case of the repaired application on three members.
 pub(crate) fn repaired(deeds: Vec<Scripted>) -> Case {
-    let changes = vec![SOON, HOLDS_ON];
-    let (later, properties, in_time, settle) = (&[], "", "", 0);
-    Case { file: REPAIRED, changes, nodes: DB, later, deeds, properties, in_time, settle }
+    Case { file: REPAIRED, changes: vec![SOON, HOLDS_ON], settle: 0, ..original(deeds, "") }
 }
 
 impl Case {
@@ -145,6 +147,11 @@ impl Case {
 
     pub(crate) fn settles(mut self, seconds: u64) -> Case {
         self.settle = seconds;
+        self
+    }
+
+    pub(crate) fn holds_off(mut self, seconds: u64) -> Case {
+        self.holds_off = seconds;
         self
     }
 
@@ -199,7 +206,7 @@ impl Case {
 impl Row {
     /// Gives what must hold in every row of the repaired application.
     fn demands(&self, mode: Mode) -> String {
-        let within = self.bound();
+        let within = self.bound(mode);
         let mut demands = format!(
             "{{ name: 'no acknowledged write is lost', never: 'database mysql is lossy' }}, \
              {{ name: 'no older token', never: 'database mysql is unfenced' }}, \
@@ -217,15 +224,16 @@ impl Row {
     }
 
     /// How long the world may take to settle: 2T (1 + leader changes) + δ + W + 2w + the start of
-    /// the database, a copy, and 30 s.
-    fn bound(&self) -> u64 {
+    /// the database, a copy, and 30 s; besides, over-long, what the members hold off.
+    fn bound(&self, mode: Mode) -> u64 {
         let (ttl, delay, quiet, watch, boot, copy) = (20, 20, 20, 10, 3, 8);
-        2 * ttl * (1 + self.leaders) + delay + quiet + 2 * watch + boot + copy + 30
+        let holds_off = if mode == Mode::Overlong { self.repaired.holds_off } else { 0 };
+        holds_off + 2 * ttl * (1 + self.leaders) + delay + quiet + 2 * watch + boot + copy + 30
     }
 
     /// Makes the search of the repaired application as written.
     pub(crate) fn search(&self, mode: Mode) -> Search {
-        self.repaired.search(&self.demands(mode), self.bound() + 1)
+        self.repaired.search(&self.demands(mode), self.bound(mode) + 1)
     }
 }
 

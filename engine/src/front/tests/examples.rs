@@ -110,7 +110,7 @@ fn lock_has_a_keeper_only_if_it_says_so() {
         );
         loaded(&text).config.locks[0].keeper
     };
-    assert_eq!(keeping(""), Keeping::Off);
+    assert_eq!(keeping(""), Keeping::Auto);
     assert_eq!(keeping("keeper: 'off'"), Keeping::Off);
     assert_eq!(keeping("keeper: 'auto'"), Keeping::Auto);
     assert_eq!(keeping("keeper: 'required'"), Keeping::Required);
