@@ -77,10 +77,15 @@ impl Companions for Observers {
     fn end_step(&mut self, engine: &Engine, effects: &[Effect]) {
         self.recorder.end_step(effects, engine);
         for effect in effects {
-            if let Effect::Log(record) = effect
-                && let Message::WatchChanged { watch, count } = &record.message
-            {
-                self.telemetry.set_watch_instances(watch, *count);
+            let Effect::Log(record) = effect else { continue };
+            match &record.message {
+                Message::WatchChanged { watch, count } => {
+                    self.telemetry.set_watch_instances(watch, *count);
+                }
+                Message::KeeperKilled { lock, count, .. } => {
+                    self.telemetry.count_keeper_kills(lock, *count);
+                }
+                _ => {}
             }
         }
     }

@@ -153,12 +153,18 @@ fn lost_lock_ends_the_whole_tree() {
 fn killed_supervisor_takes_its_command_along() {
     let real = consul();
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let file = folder.path().join("pid");
-    let script = format!("echo $$ > {}; exec sleep 600", file.display());
+    let file = folder.path().join("pids");
+    // The daemon is in a session of its own, where the kernel does not follow it.
+    let script = format!(
+        "setsid sleep 600 & echo $! $$ > {0}.new; mv {0}.new {0}; exec sleep 600",
+        file.display()
+    );
     let mut holder = lock(&real, &[], &script).spawn().expect("it can be run");
-    let pid: i32 =
-        until("the command runs", || fs::read_to_string(&file).ok()?.trim().parse().ok());
+    let pids: Vec<i32> = until("the command and its daemon run", || {
+        let text = fs::read_to_string(&file).ok()?;
+        text.split_whitespace().map(|pid| pid.parse().ok()).collect()
+    });
     holder.kill().expect("it is there");
     holder.wait().expect("it ends");
-    until("the command has gone", || (!is_alive(pid)).then_some(()));
+    until("both have gone", || pids.iter().all(|pid| !is_alive(*pid)).then_some(()));
 }

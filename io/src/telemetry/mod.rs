@@ -66,6 +66,11 @@ impl Telemetry {
         self.registry().set_watch_instances(service, instances);
     }
 
+    /// Counts processes that the keeper has killed in a lock's name.
+    pub fn count_keeper_kills(&self, lock: &str, processes: u32) {
+        self.registry().count_keeper_kills(lock, processes);
+    }
+
     /// Gives the counters of requests to Consul.
     pub fn consul(&self) -> Counters {
         self.registry().consul.clone()

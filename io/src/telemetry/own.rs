@@ -44,6 +44,9 @@ pub(super) fn families(registry: &Registry) -> Vec<Family> {
     let instances = registry
         .instances()
         .map(|(service, count)| (vec![("service", service.to_owned())], f64::from(count)));
+    let keeper_kills = registry
+        .keeper_kills()
+        .map(|(lock, count)| (vec![("lock", lock.to_owned())], count as f64));
     let mut families = Vec::from(consul(&registry.consul));
     families.extend([
         Family {
@@ -57,6 +60,12 @@ pub(super) fn families(registry: &Registry) -> Vec<Family> {
             kind: "counter",
             help: "Events published, by code and source.",
             samples: events.collect(),
+        },
+        Family {
+            name: "containerpilot_keeper_kills_total",
+            kind: "counter",
+            help: "Processes that a keeper had to kill because their supervisor had not, by lock.",
+            samples: keeper_kills.collect(),
         },
         Family {
             name: "containerpilot_watch_instances",

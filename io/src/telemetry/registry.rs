@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use steersman_engine::config::{Config, Name};
+use steersman_engine::config::{Config, Keeping, Name};
 use steersman_engine::{Code, Event, Source};
 
 use super::family::Metric;
@@ -43,6 +43,8 @@ pub(super) struct Registry {
     places: HashMap<Event, usize>,
     requests: BTreeMap<(u16, &'static str), u64>,
     instances: BTreeMap<Box<str>, u32>,
+    /// For each lock of the configuration with a keeper, from the start.
+    keeper_kills: BTreeMap<Name, u64>,
     pub(super) consul: Counters,
 }
 
@@ -73,6 +75,11 @@ impl Registry {
             self.users.insert(defined.name.clone(), UserMetric { help, metric });
         }
         self.instances.retain(|name, _| config.watches.iter().any(|watch| *watch.name == **name));
+        let mut killed = std::mem::take(&mut self.keeper_kills);
+        for lock in config.locks.iter().filter(|lock| lock.keeper != Keeping::Off) {
+            let count = killed.remove(&lock.name).unwrap_or_default();
+            self.keeper_kills.insert(lock.name.clone(), count);
+        }
         self.places.clear();
         self.config = Arc::clone(config);
     }
@@ -108,6 +115,12 @@ impl Registry {
 
     pub(super) fn set_watch_instances(&mut self, service: &str, instances: u32) {
         self.instances.insert(service.into(), instances);
+    }
+
+    pub(super) fn count_keeper_kills(&mut self, lock: &str, processes: u32) {
+        if let Some(count) = self.keeper_kills.get_mut(lock) {
+            *count += u64::from(processes);
+        }
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -146,6 +159,10 @@ impl Registry {
         self.requests.iter().map(|((code, path), count)| (*code, *path, *count))
     }
 
+    pub(super) fn keeper_kills(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.keeper_kills.iter().map(|(lock, count)| (&**lock, *count))
+    }
+
     pub(super) fn instances(&self) -> impl Iterator<Item = (&str, u32)> {
         self.instances.iter().map(|(service, instances)| (&**service, *instances))
     }
@@ -158,6 +175,7 @@ mod tests {
     use std::time::Duration;
     use steersman_engine::JobId;
     use steersman_engine::config::{self, MetricKind};
+    use steersman_engine::front;
 
     fn config(metrics: &[(&str, MetricKind)]) -> Arc<Config> {
         let metric = |&(name, kind): &(&str, MetricKind)| config::Metric {
@@ -319,6 +337,32 @@ zoo_free -3
         assert!(text.contains("\nzoo_free 0\n"), "another type starts anew: {text}");
         assert!(text.contains("\nnew 0\n"), "{text}");
         assert!(!text.contains("app_wait"), "{text}");
+    }
+
+    #[test]
+    fn what_keepers_killed_is_counted_for_each_lock_that_has_one() {
+        let locks = |locks: &[(&str, &str)]| {
+            let lock = |(name, keeper): &(&str, &str)| {
+                format!("{{ name: '{name}', key: '{name}', keeper: '{keeper}' }},")
+            };
+            let locks: String = locks.iter().map(lock).collect();
+            let text = format!("{{ consul: 'consul:8500', locks: [{locks}] }}");
+            let loaded = front::load("locks.json5", &text, &front::Surroundings::default());
+            Arc::new(loaded.unwrap_or_else(|errors| panic!("{errors:#?}")).config)
+        };
+        let mut registry = Registry::default();
+        let kills = |registry: &Registry| -> Vec<(String, u64)> {
+            registry.keeper_kills().map(|(lock, count)| (lock.to_owned(), count)).collect()
+        };
+        registry.apply(&locks(&[("a", "auto"), ("b", "off")]));
+        registry.count_keeper_kills("a", 2);
+        registry.count_keeper_kills("a", 1);
+        registry.count_keeper_kills("b", 1);
+        assert_eq!(kills(&registry), [("a".to_owned(), 3)]);
+        registry.apply(&locks(&[("a", "auto"), ("c", "required")]));
+        assert_eq!(kills(&registry), [("a".to_owned(), 3), ("c".to_owned(), 0)]);
+        let text = registry.text(Instant::now());
+        assert!(text.contains("\ncontainerpilot_keeper_kills_total{lock=\"a\"} 3\n"), "{text}");
     }
 
     #[test]

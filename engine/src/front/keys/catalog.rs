@@ -132,7 +132,7 @@ pub(crate) static LOCK: Block = Block {
         added(
             "keeper",
             Kind::Word(&["off", "auto", "required"]),
-            "off",
+            "auto",
             "A process that kills what is left of a term when its time is over, whatever has \
              become of the supervisor. \"auto\": with it if it can be had. \"required\": no term \
              without it.",
