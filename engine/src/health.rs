@@ -61,10 +61,11 @@ impl Engine {
         }
         let next = self.now.mono + self.check_delay(slot);
         self.timers.arm(job, Timer::CheckDue, next);
+        // A check that is still there is of a configuration before: it says nothing of this one.
+        let Some(command) = command else { return self.on_judged(job, true, "".into()) };
         if !is_idle && !self.planted(Defect::ChecksOverlap) {
             return;
         }
-        let Some(command) = command else { return self.on_judged(job, true, "".into()) };
         let Some(slot) = self.slot_mut(job) else { return };
         slot.checks = slot.checks.wrapping_add(1).max(1);
         slot.check = Check::Running { of: slot.runs, decided: false };

@@ -19,6 +19,7 @@ scenarios![
     new_job_starts_and_removed_job_stops,
     change_that_does_not_concern_the_process_leaves_it_alone,
     changed_health_check_is_in_force,
+    heartbeat_does_not_wait_for_a_check_that_cannot_be_killed,
     changed_trigger_is_in_force_and_the_old_one_is_not,
     reload_of_everything_restarts_everything,
     reload_with_a_job_on_each_stopping_completes,
@@ -122,6 +123,17 @@ fn changed_health_check_is_in_force(lab: Lab) {
     let after = scene.checks("app").count() - before;
     assert!((4..=6).contains(&after), "{after} checks in 50 s");
     assert_eq!(scene.job("app").count(), 1);
+}
+
+fn heartbeat_does_not_wait_for_a_check_that_cannot_be_killed(lab: Lab) {
+    let scene = Scene::of([job("app").checked(secs(1))]);
+    let mut scene = lab.begin(scene.check("app", Script::endless().unkillable()));
+    scene.run_until(at(5));
+    assert!(scene.times_of("healthy app").is_empty());
+    scene.reload([job("app").health(|health| health.command = None)]);
+    scene.run_until(at(10));
+    assert_eq!(scene.times_of("healthy app").len(), 1, "{}", scene.story());
+    assert_eq!(scene.checks("app").count(), 1);
 }
 
 fn changed_trigger_is_in_force_and_the_old_one_is_not(lab: Lab) {
