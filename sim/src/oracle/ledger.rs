@@ -480,7 +480,7 @@ impl Ledger {
         if let (Code::Stopped | Code::Skipped, Who::Job(job)) = (code, who)
             && self.stage == Stage::Running
         {
-            self.succeed(job);
+            self.succeed_unseen(job);
         }
     }
 }

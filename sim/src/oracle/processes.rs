@@ -88,25 +88,34 @@ struct JobFacts {
 #[derive(Clone, Copy, Debug)]
 struct RunLimits {
     run: Option<Duration>,
+    /// The shortest of its own.
     kill: Option<Duration>,
+    /// Whether a configuration gives it none of its own: the stop timeout of the moment counts.
+    follows: bool,
     stop: Duration,
 }
 
 impl RunLimits {
+    const fn new(run: Option<Duration>, kill: Option<Duration>, stop: Duration) -> RunLimits {
+        RunLimits { run, kill, follows: kill.is_none(), stop }
+    }
+
     /// The shortest patience with a stop; a reload may have changed any part of it meanwhile.
     fn patience(self, now: RunLimits) -> Duration {
-        let stop = self.stop.min(now.stop);
-        let of = |limits: RunLimits| limits.kill.unwrap_or(stop);
-        of(self).min(of(now))
+        let both = self.or(now);
+        let shared = both.follows.then_some(both.stop);
+        both.kill.into_iter().chain(shared).min().unwrap_or(both.stop)
     }
 
     /// The shortest of both: any configuration during a run may be the one that counts for it.
     fn or(self, now: RunLimits) -> RunLimits {
-        let run = match (self.run, now.run) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        RunLimits { run, kill: Some(self.patience(now)), stop: self.stop.min(now.stop) }
+        let least = |one: Option<Duration>, other| one.into_iter().chain(other).min();
+        RunLimits {
+            run: least(self.run, now.run),
+            kill: least(self.kill, now.kill),
+            follows: self.follows || now.follows,
+            stop: self.stop.min(now.stop),
+        }
     }
 }
 
@@ -232,8 +241,7 @@ impl NodeView {
         for id in self.runs.keys().collect::<Vec<_>>() {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let Some(job) = self.jobs.get(&run.job) else { continue };
-            let now =
-                RunLimits { run: job.timeout, kill: job.kill_timeout, stop: self.stop_timeout };
+            let now = RunLimits::new(job.timeout, job.kill_timeout, self.stop_timeout);
             run.limits = run.limits.or(now);
         }
     }
@@ -284,7 +292,7 @@ impl NodeView {
 
     fn limits_of(&mut self, slot: JobId, name: &Name) -> RunLimits {
         let JobFacts { run, kill, .. } = self.facts_of(slot, name);
-        RunLimits { run, kill, stop: self.stop_timeout }
+        RunLimits::new(run, kill, self.stop_timeout)
     }
 
     /// At most one live run a job; nothing starts after a stop was asked for; no check in

@@ -147,6 +147,15 @@ impl Ledger {
         }
     }
 
+    /// Puts the successor of a job in its place that nobody saw make room when it has no process;
+    /// nor what the successor has heard since.
+    pub(super) fn succeed_unseen(&mut self, job: usize) {
+        let view = &self.jobs[job];
+        let is_unseen = view.is_silent() && matches!(view.next, Next::Job { .. });
+        self.succeed(job);
+        self.jobs[job].is_loose |= is_unseen;
+    }
+
     /// Puts the successor of an ended job in its place.
     pub(super) fn succeed(&mut self, job: usize) {
         match core::mem::replace(&mut self.jobs[job].next, Next::Nothing) {

@@ -63,7 +63,7 @@ impl Ledger {
         let is_replaced = matches!(view.next, Next::Job { .. });
         let is_idle = view.is_silent() && view.life == Life::Waiting;
         if is_replaced && is_idle && self.stage == Stage::Running {
-            self.succeed(job);
+            self.succeed_unseen(job);
         }
     }
 

@@ -84,7 +84,9 @@ impl Ledger {
     /// Tells whether a job has nothing left to do by itself.
     fn is_complete(&self, job: usize) -> bool {
         let view = &self.jobs[job];
-        if view.life != Life::Waiting || self.stage != Stage::Running {
+        // What a reload replaces or removes is stopped for that.
+        let is_leaving = view.next != Next::Nothing;
+        if view.life != Life::Waiting || self.stage != Stage::Running || is_leaving {
             return false;
         }
         if view.gave_up {

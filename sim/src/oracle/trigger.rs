@@ -194,7 +194,7 @@ impl Ledger {
         let is_replaced = matches!(self.jobs[job].next, Next::Job { .. });
         let is_unseen = self.jobs[job].has_ended() || self.jobs[job].is_silent();
         if is_unseen && is_replaced && self.stage == Stage::Running {
-            self.succeed(job);
+            self.succeed_unseen(job);
         }
         if let Some(problem) = self.problem_of_start(job, run) {
             self.blame_job(job, problem);

@@ -154,16 +154,24 @@ pub(crate) fn script() -> impl Strategy<Value = Script> {
     let child = (option::of(duration()), any::<bool>());
     let leaves = option::weighted(0.3, child.prop_map(|(lasts, polite)| Child { lasts, polite }));
     (start, life, asked, killed_after, leaves).prop_map(
-        |(start, life, asked, killed_after, leaves)| Script {
-            start,
-            life,
-            asked,
-            killed_after,
-            leaves,
-            output: Arc::from("output"),
-            ..Script::endless()
+        |(start, life, asked, killed_after, leaves)| {
+            let script = Script { start, life, asked, killed_after, leaves, ..Script::endless() };
+            lasting(Script { output: Arc::from("output"), ..script })
         },
     )
+}
+
+/// A job that reacts to its own end would run for ever in no time at all if it took none.
+fn lasting(mut script: Script) -> Script {
+    let least = Duration::from_millis(1);
+    match (&mut script.start, &mut script.life) {
+        (Start::Fails { after, .. }, _) => *after = least.max(*after),
+        (Start::After(start), Life::Ends { after, .. }) if start.is_zero() => {
+            *after = least.max(*after);
+        }
+        _ => {}
+    }
+    script
 }
 
 /// Something that happens to a supervisor from outside, in good faith.
