@@ -108,7 +108,9 @@ fn key_that_is_barred_for_longer_is_not_hammered(lab: Lab) {
         });
         let tries: Vec<_> = tries.into_iter().filter(|at| *at > begun).collect();
         let most = most_within(tries, secs(10));
-        assert!(most <= 20, "node {nth} asked {most} times in ten seconds");
+        // Each renewal, every 5 s, lets the waits of 0.25 s, 0.5 s, 1 s and 2 s at least begin
+        // anew: eleven tries, each with a reading, and one more of both under way.
+        assert!(most <= 24, "node {nth} asked {most} times in ten seconds");
     }
 }
 
