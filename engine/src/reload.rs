@@ -184,6 +184,10 @@ impl Engine {
         for job in self.order.clone() {
             self.check_possible(job);
         }
+        // Whom a job waits for that was stopping already may have another trigger now.
+        for index in 0..self.slots.len() {
+            self.check_drained(JobId(index as u16));
+        }
         changes
     }
 

@@ -23,6 +23,7 @@ scenarios![
     changed_trigger_is_in_force_and_the_old_one_is_not,
     reload_of_everything_restarts_everything,
     reload_with_a_job_on_each_stopping_completes,
+    job_does_not_wait_for_what_a_reload_no_longer_has_react_to_its_stop,
     storm_of_reloads_ends_in_the_last_configuration,
     term_during_a_reload_wins,
     term_while_the_file_is_read_wins,
@@ -183,6 +184,23 @@ fn reload_with_a_job_on_each_stopping_completes(lab: Lab) {
     assert_eq!(scene.job("app").count(), 2, "{}", scene.story());
     assert_eq!(scene.job("hook").count(), 1);
     assert!(scene.job("app").nth(2).asked >= at(11), "the hook was waited for");
+}
+
+fn job_does_not_wait_for_what_a_reload_no_longer_has_react_to_its_stop(lab: Lab) {
+    use steersman_engine::event::SignalName::Hup;
+    let scene = Scene::of([job("app"), job("hook").on(each(Code::Stopping, "app"))]);
+    let mut scene = lab.begin(scene.stop_timeout(secs(60)));
+    scene.run_until(at(10));
+    let app = || job("app").argv(["app", "--new"]);
+    scene.reload([app(), job("hook").on(each(Code::Stopping, "app"))]);
+    scene.run_until(at(20));
+    assert_eq!(scene.job("app").count(), 1, "it waits for the hook: {}", scene.story());
+    assert!(scene.job("hook").is_live());
+    scene.reload([app(), job("hook").on(each_signal(Hup))]);
+    scene.run_until(at(22));
+    assert_eq!(scene.job("app").count(), 2, "{}", scene.story());
+    scene.run_until(at(100));
+    assert!(scene.job("app").is_live() && !scene.job("hook").is_live());
 }
 
 fn storm_of_reloads_ends_in_the_last_configuration(lab: Lab) {
