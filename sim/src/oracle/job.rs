@@ -132,8 +132,6 @@ pub(super) struct JobView {
     /// When its process is told to end whatever is waited for: the hooks are cut then.
     pub(super) must_cut: bool,
     pub(super) was_cut: bool,
-    /// Whom it waits for was changed by a reload: it may wait for as long as it is allowed to.
-    pub(super) is_rewired: bool,
     pub(super) is_touched: bool,
 }
 
@@ -182,7 +180,6 @@ impl JobView {
             scheduled_ms: i64::MIN,
             must_cut: false,
             was_cut: false,
-            is_rewired: false,
             is_touched: false,
             spec,
         }

@@ -73,9 +73,6 @@ impl Ledger {
         self.adopt(config);
         self.remove_others(&names, &mut changes);
         changes.removed.sort();
-        let stopping = self.jobs.iter_mut();
-        let stopping = stopping.filter(|view| matches!(view.life, Life::Stopping(..)));
-        stopping.for_each(|view| view.is_rewired = true);
         for job in fresh {
             self.begin_late(job);
         }

@@ -256,8 +256,7 @@ impl Ledger {
         if self.has_services || view.is_loose {
             return;
         }
-        let is_waiting =
-            view.is_rewired || self.hooks[job].iter().any(|hook| self.jobs[*hook].may_be_busy());
+        let is_waiting = self.hooks[job].iter().any(|hook| self.jobs[*hook].may_be_busy());
         let is_free = is_past(to) || !is_waiting;
         match &view.main {
             None if is_free => self.blame_job(job, "has gone and is not said to have stopped"),
