@@ -464,6 +464,17 @@ fn grant_of_a_try_that_was_refused_has_its_quiet_time() {
     }
 }
 
+/// Which try it was of, and what that one had read, nobody knows.
+#[test]
+fn grant_learned_by_reading_is_quiet_although_the_key_was_given_back() {
+    let mut bench = Bench::new(config());
+    bench.expect("SessionCreate", ConsulReply::Session { id: MINE.into() });
+    bench.read(Some(entry(None, 70, RELEASED_FLAG)));
+    bench.expect("Acquire", refused());
+    bench.read(Some(entry(Some(MINE), 76, HELD_FLAG)));
+    assert_eq!(bench.standing().0, StandingWord::Quiet);
+}
+
 #[test]
 fn refused_try_makes_no_later_grant_quiet() {
     let mut bench = Bench::new(config());
