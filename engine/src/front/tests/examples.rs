@@ -102,7 +102,7 @@ fn the_first_example_is_understood_in_full() {
 }
 
 #[test]
-fn lock_has_a_keeper_only_if_it_says_so() {
+fn lock_has_a_keeper_unless_it_refuses_one() {
     let keeping = |body: &str| {
         let text = format!(
             "{{ consul: 'c:1', jobs: [{{ name: 'a', exec: 'x', while: 'lock.l' }}], locks: [{{ \
